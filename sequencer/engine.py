@@ -1,0 +1,103 @@
+"""What a writer drives: an engine decides commands in memory and writes what it decided.
+
+An engine belongs to one shard and is called by one thread. The writer owns the
+transaction; the engine never commits, and nothing it does leaves the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import Protocol
+
+from edge.problems import Refusal, answer
+from sequencer.commands import Answer, Command
+
+
+class Engine(Protocol):
+    """Rules in memory over tables in PostgreSQL, for one shard.
+
+    Every command must be idempotent by itself: a command that was executed before (the
+    stream may repeat one at any time, even within one batch) changes nothing and gets its
+    first answer again. The writer relies on this and on nothing else for exactly-once.
+    """
+
+    def load(self) -> None:
+        """Rebuild memory from the database, forgetting what was there.
+
+        Called before the first batch, and again whenever memory may differ from the
+        database: after a lost connection, or a commit whose outcome is unknown. Called
+        outside a transaction, while this writer holds the shard's lock.
+        """
+
+    def execute(self, commands: Sequence[Command], /) -> list[Answer]:
+        """Decide and write a batch, in order, inside the open transaction.
+
+        Returns the answers of the first k commands, 1 ≤ k ≤ len(commands); the others come
+        again with the next batch. A refusal is an answer. An exception says the batch
+        cannot be done: the transaction is rolled back, and the writer tries smaller
+        batches until the one command at fault stands alone and is set aside.
+        """
+
+    def committed(self) -> None:
+        """The last batch is durable: drop its undo journal."""
+
+    def rolled_back(self) -> None:
+        """The last batch never happened: undo it in memory, or rebuild memory."""
+
+
+class RoomEngine(Engine, Protocol):
+    """A room's engine: `prefixes` says which kinds of command are its own ("order.")."""
+
+    prefixes: tuple[str, ...]
+
+
+class UnknownCommand(Refusal):
+    """No engine of this release knows the command: the gateway is newer than the writer."""
+
+    code = "unknown_command"
+    title = "The command is not known here yet"
+    status = 503
+
+
+class Engines:
+    """The engines of one shard as one, each command going to the engine of its kind.
+
+    A batch never spans two engines: each passes the ledger's door once a transaction, and
+    two passes could wait for each other. So the longest run of one engine's commands is
+    executed, and the rest comes again. A kind that nobody knows is refused, unexecuted.
+    """
+
+    def __init__(self, engines: Sequence[RoomEngine]) -> None:
+        self._by_prefix = {prefix: engine for engine in engines for prefix in engine.prefixes}
+        self._engines = tuple(engines)
+        self._active: RoomEngine | None = None
+
+    def load(self) -> None:
+        for engine in self._engines:
+            engine.load()
+
+    def execute(self, commands: Sequence[Command], /) -> list[Answer]:
+        engine = self._active = self._engine_of(commands[0])
+        run = list(takewhile(lambda command: self._engine_of(command) is engine, commands))
+        if engine is not None:
+            return engine.execute(run)
+        return [failure(command, UnknownCommand(retry_after_s=5)) for command in run]
+
+    def committed(self) -> None:
+        if self._active is not None:
+            self._active.committed()
+
+    def rolled_back(self) -> None:
+        if self._active is not None:
+            self._active.rolled_back()
+
+    def _engine_of(self, command: Command) -> RoomEngine | None:
+        prefix, dot, _ = command.kind.partition(".")
+        return self._by_prefix.get(prefix + dot)
+
+
+def failure(command: Command, refusal: Refusal) -> Answer:
+    """Answer a command by a refusal, as problem+json."""
+    status, _, body = answer(refusal)
+    return Answer(command.id, status, body)

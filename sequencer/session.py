@@ -1,0 +1,219 @@
+"""A writer's place in PostgreSQL: the shard's lock, its epoch, and each batch's transaction.
+
+Two things keep a second writer out. The advisory lock makes it wait; it belongs to the
+same database session as the commits, so it is lost exactly when they become impossible.
+The epoch in the shard's row is checked in every commit, so that even a writer that
+believes it holds the lock (a pooler between, a session revived) cannot commit after
+another has taken over.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from django.db import DatabaseError, InterfaceError, connections, transaction
+
+from sequencer.models import Shard
+
+logger = logging.getLogger(__name__)
+
+LOCK_CLASS = 0x5C01
+"""The first half of the advisory lock's key; the second half is the shard."""
+STANDBY_POLL_S = 0.25
+RUNNING_PATIENCE_S = 8.0
+"""PostgreSQL ends the session of a writer that asks nothing for so long (frozen, cut off
+from the network): its lock and its row locks are free again, and a standby takes over."""
+LOADING_PATIENCE_S = 180.0
+LOCK_TIMEOUT_S = 1.0
+"""A batch waits no longer than this for rows that others hold."""
+
+SET = "SELECT set_config(%s, %s, false)"
+TRY_LOCK = "SELECT pg_try_advisory_lock(%s, %s)"
+UNLOCK = "SELECT pg_advisory_unlock(%s, %s)"
+TAKE_OVER = """
+INSERT INTO sequencer_shard AS s (id, epoch, state, position, heartbeat_at, batches, commands,
+                                  last_batch_size, last_commit_ms)
+VALUES (%s, 1, 'loading', '', clock_timestamp(), 0, 0, 0, 0)
+ON CONFLICT (id) DO UPDATE
+   SET epoch = s.epoch + 1, state = 'loading', heartbeat_at = clock_timestamp()
+RETURNING epoch
+"""
+FENCE = """
+UPDATE sequencer_shard
+   SET state = %s, heartbeat_at = clock_timestamp(), position = %s, batches = batches + %s,
+       commands = commands + %s, last_batch_size = %s, last_commit_ms = %s
+ WHERE id = %s AND epoch = %s RETURNING batches
+"""
+BEAT = """
+UPDATE sequencer_shard SET state = %s, heartbeat_at = clock_timestamp()
+ WHERE id = %s AND epoch = %s RETURNING batches
+"""
+BATCHES = "SELECT batches FROM sequencer_shard WHERE id = %s AND epoch = %s"
+
+
+class FencedOff(RuntimeError):
+    """Another writer has taken the shard over: this one may not commit any more."""
+
+
+class SessionLost(RuntimeError):
+    """The database session is gone, perhaps during COMMIT: memory must be rebuilt."""
+
+
+class Session:
+    """One writer's hold on one shard. Not for use by two threads.
+
+    It works on a Django connection, so that what engines write through the ORM, or
+    through other rooms' actions, is in the same transaction as the fence.
+    """
+
+    def __init__(
+        self,
+        shard: int,
+        *,
+        alias: str = "default",
+        running_patience_s: float = RUNNING_PATIENCE_S,
+    ) -> None:
+        self.shard = shard
+        self._running_patience_s = running_patience_s
+        self.epoch = 0
+        self._connection = connections[alias]
+        self._alias = alias
+        self._session: psycopg.Connection | None = None
+        self._last_commit_ms = 0.0
+        self._batch_number: int | None = None
+
+    # -- the lock ------------------------------------------------------------------
+
+    def take(self, stopping: threading.Event) -> bool:
+        """Wait for the shard's lock as a standby, then raise the epoch.
+
+        Returns False if asked to stop first.
+        """
+        self._connect()
+        while not stopping.is_set():
+            if self._ask(TRY_LOCK, LOCK_CLASS, self.shard):
+                self.epoch = int(self._ask(TAKE_OVER, self.shard))
+                logger.info("shard %s: writing in epoch %s", self.shard, self.epoch)
+                return True
+            stopping.wait(STANDBY_POLL_S)
+        return False
+
+    def loaded(self) -> None:
+        """Memory is rebuilt: from here on a silence is soon taken for death."""
+        self._limit("idle_session_timeout", self._running_patience_s)
+        self.beat(Shard.State.RUNNING)
+
+    def release(self) -> None:
+        """Say that the shard stands still, and let go of the lock."""
+        try:
+            self.beat(Shard.State.STOPPED)
+            self._ask(UNLOCK, LOCK_CLASS, self.shard)
+        except (DatabaseError, InterfaceError, FencedOff, SessionLost):
+            logger.info("shard %s: the lock was gone already", self.shard)
+        self._connection.close()
+
+    def reset(self) -> None:
+        """Drop the database session, and with it the lock and any open transaction."""
+        self._connection.close()
+
+    def is_lost(self) -> bool:
+        """Say whether the database session is gone: then memory may differ from the database.
+
+        Django connects anew by itself in places, so it must still be the very same session.
+        """
+        raw = self._session
+        return raw is None or raw.closed or raw is not self._connection.connection
+
+    def _connect(self) -> None:
+        self._connection.close()
+        self._connection.ensure_connection()
+        self._session = self._connection.connection
+        self._limit("lock_timeout", LOCK_TIMEOUT_S)
+        self._limit("idle_session_timeout", LOADING_PATIENCE_S)
+        self._limit("idle_in_transaction_session_timeout", self._running_patience_s)
+
+    def _limit(self, setting: str, seconds: float) -> None:
+        self._ask(SET, setting, f"{seconds * 1000:.0f}")
+
+    def _ask(self, sql: str, *parameters: Any) -> Any:
+        with self._connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            row = cursor.fetchone()
+        return row[0] if row else None
+
+    # -- the batch -----------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Open the transaction of one batch; leaving the block commits it.
+
+        An exception rolls back, except that a connection lost during COMMIT leaves the
+        outcome unknown: `is_lost()` is then true, and memory must be rebuilt.
+        """
+        self._batch_number = None
+        with transaction.atomic(using=self._alias, durable=True):
+            yield
+            commit_started = time.perf_counter()
+        self._last_commit_ms = (time.perf_counter() - commit_started) * 1000
+
+    def fence(self, position: str, command_count: int) -> None:
+        """Note the batch in the shard's row, inside its transaction. Last before the commit.
+
+        Raises `FencedOff` if another writer has raised the epoch since.
+        """
+        running = Shard.State.RUNNING
+        batch = (position, 1, command_count, command_count, self._last_commit_ms)
+        self._batch_number = self._hit(FENCE, (running, *batch, self.shard, self.epoch))
+
+    def is_durable(self) -> bool:
+        """Say whether the last transaction was committed although leaving it raised.
+
+        What others hung on the commit (`transaction.on_commit`) raises after it.
+        """
+        if self._batch_number is None:
+            return False
+        return bool(self._ask(BATCHES, self.shard, self.epoch) == self._batch_number)
+
+    def beat(self, state: Shard.State) -> None:
+        """Show that the writer lives, in a transaction of its own."""
+        self._hit(BEAT, (state, self.shard, self.epoch))
+
+    def _hit(self, sql: str, parameters: tuple[Any, ...]) -> int:
+        """Change the shard's row as its writer; says how many batches it counts."""
+        if self.is_lost():
+            raise SessionLost(f"shard {self.shard} has no database session")
+        batches = self._ask(sql, *parameters)
+        if batches is None:
+            raise FencedOff(f"shard {self.shard} is past epoch {self.epoch}")
+        return int(batches)
+
+
+TRANSIENT_CLASSES = frozenset({"40", "53", "55", "57", "58"})
+"""SQLSTATE classes that blame the moment, not the command: deadlock and serialization,
+no resources, lock timeout, shutdown or cancel, system errors."""
+
+
+def sqlstate_class(error: BaseException) -> str | None:
+    """The first two characters of an error's SQLSTATE; None if PostgreSQL did not send it.
+
+    COPY through a raw psycopg cursor raises psycopg's own errors, all else Django's.
+    """
+    raw = error if isinstance(error, psycopg.Error) else error.__cause__
+    sqlstate = raw.sqlstate if isinstance(raw, psycopg.Error) else None
+    return sqlstate[:2] if sqlstate else None
+
+
+def is_transient(error: BaseException) -> bool:
+    """Say whether the same batch may well succeed a moment later."""
+    return sqlstate_class(error) in TRANSIENT_CLASSES
+
+
+def blames_server(error: BaseException) -> bool:
+    """Say whether the server itself is in trouble (full disk, shutdown): then wait, for ever."""
+    return sqlstate_class(error) in {"53", "57", "58"}

@@ -1,0 +1,182 @@
+"""The one writer of a shard: what has arrived becomes one batch, one commit, many answers.
+
+The order of a batch, and what a crash between two steps leaves behind:
+1. read: the commands stay in the stream, so they come again;
+2. execute, fence, commit: one transaction, all or nothing;
+3. answer and delete from the stream: if it is missed, the commands come again, and the
+   engine repeats its answers, because every command is idempotent.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import random
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from django.db import InterfaceError, OperationalError
+
+from edge.problems import Refusal, Unavailable
+from sequencer.commands import Answer, Command
+from sequencer.engine import Engine, failure
+from sequencer.models import DeadLetter, Shard
+from sequencer.session import FencedOff, Session, SessionLost, blames_server, is_transient
+from sequencer.stream import CommandStream
+
+logger = logging.getLogger(__name__)
+
+BATCH_COMMANDS = 512
+"""The most commands one commit carries. More raises the throughput little and the wait much."""
+HEARTBEAT_S = 0.5
+BACKOFF_FIRST_S = 0.05
+BACKOFF_MOST_S = 2.0
+TRANSIENT_TRIES = 3
+"""How often a batch may meet a passing fault before we look for the command at fault."""
+
+UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class CommandFailed(Refusal):
+    """The command met a fault of ours. Nothing of it happened; it is kept for inspection."""
+
+    code = "command_failed"
+    title = "The command failed inside"
+    status = 500
+
+
+class Writer:
+    """Applies one shard's commands, batch after batch, until told to stop.
+
+    Its parts come from outside, so that a test can put a kill between any two steps.
+    """
+
+    def __init__(self, *, stream: CommandStream, engine: Engine, session: Session) -> None:
+        self._stream = stream
+        self._engine = engine
+        self._session = session
+        self._stopping = threading.Event()
+        self._batch_limit = BATCH_COMMANDS
+        self._tries = 0
+
+    def stop(self) -> None:
+        """Ask the writer to finish its batch, send the answers and let go of the shard."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Take the shard when it is free and serve it until `stop`.
+
+        A lost database session is survived: take the lock anew, rebuild memory, go on.
+        Raises `FencedOff` if another writer has taken the shard over.
+        """
+        lost_count = 0
+        while not self._stopping.is_set():
+            try:
+                if self._session.take(self._stopping):
+                    self._load()
+                    lost_count = 0
+                    self._serve()
+            except (SessionLost, OperationalError, InterfaceError) as error:
+                logger.warning("shard %s: the database is gone: %s", self._session.shard, error)
+                self._session.reset()
+                lost_count += 1
+                self._pause(lost_count)
+        self._stream.flush()
+        self._session.release()
+
+    def _load(self) -> None:
+        started = time.monotonic()
+        self._engine.load()
+        # What was loaded lives for long: keep the collector from walking it again and again.
+        gc.collect()
+        gc.freeze()
+        self._session.loaded()
+        seconds = time.monotonic() - started
+        logger.info("shard %s: memory rebuilt in %.2f s", self._session.shard, seconds)
+
+    def _serve(self) -> None:
+        while not self._stopping.is_set():
+            commands = self._stream.read(self._batch_limit, wait_s=HEARTBEAT_S)
+            if commands:
+                self._run_batch(commands)
+            else:
+                self._session.beat(Shard.State.RUNNING)
+
+    # -- one batch -------------------------------------------------------------------
+
+    def _run_batch(self, commands: Sequence[Command]) -> None:
+        try:
+            with self._session.transaction():
+                answers = self._engine.execute(commands)
+                _check(commands, answers)
+                self._session.fence(self._stream.position(len(answers)), len(answers))
+        except FencedOff:
+            raise
+        except Exception as error:
+            if self._session.is_lost():
+                raise SessionLost(str(error)) from error
+            if not self._session.is_durable():
+                self._engine.rolled_back()
+                self._recover(commands, error)
+                return
+            logger.exception("shard %s: after the commit", self._session.shard)
+        self._engine.committed()
+        self._stream.acknowledge(answers)
+        self._batch_limit = min(BATCH_COMMANDS, self._batch_limit * 2)
+        self._tries = 0
+
+    def _recover(self, commands: Sequence[Command], error: Exception) -> None:
+        """Prepare the next try: later, or with half the commands, or without the one at fault."""
+        self._tries += 1
+        is_passing = is_transient(error) and (blames_server(error) or self._tries < TRANSIENT_TRIES)
+        if is_passing:
+            logger.warning("shard %s: trying the batch again: %s", self._session.shard, error)
+            self._session.beat(Shard.State.RUNNING)
+            self._pause(self._tries)
+        elif len(commands) > 1:
+            self._batch_limit = len(commands) // 2
+        elif is_transient(error):
+            self._turn_away(commands[0], error)
+        else:
+            self._set_aside(commands[0], error)
+
+    def _turn_away(self, command: Command, error: Exception) -> None:
+        """Answer that the command could not be done now: rows it needs are held by others."""
+        logger.warning("shard %s: turned away %s: %s", self._session.shard, command.id, error)
+        busy = Unavailable("Nothing was done; try again.", code="busy")
+        self._stream.acknowledge([failure(command, busy)])
+        self._tries = 0
+
+    def _set_aside(self, command: Command, error: Exception) -> None:
+        """Keep the command with its error in the database, and answer that it failed."""
+        logger.error("shard %s: set aside %s", self._session.shard, command.id, exc_info=error)
+        with self._session.transaction():
+            DeadLetter.objects.get_or_create(
+                command_id=command.id,
+                defaults={
+                    "shard": command.shard,
+                    "kind": command.kind,
+                    "user_id": command.user_id,
+                    "key_id": command.key_id,
+                    "sent_at": UNIX_EPOCH + timedelta(microseconds=command.sent_at_us),
+                    "body": command.body,
+                    "error": "".join(traceback.format_exception(error)),
+                },
+            )
+            self._session.fence(self._stream.position(1), 1)
+        self._stream.acknowledge([failure(command, CommandFailed(command_id=command.id))])
+        self._tries = 0
+
+    def _pause(self, count: int) -> None:
+        """Wait before try `count` + 1: doubling, with jitter, capped, cut short by `stop`."""
+        longest_s = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2 ** min(count, 10))
+        self._stopping.wait(longest_s * random.uniform(0.5, 1.0))
+
+
+def _check(commands: Sequence[Command], answers: Sequence[Answer]) -> None:
+    """An engine answers a prefix of its batch, in order: anything else is a bug in it."""
+    assert 1 <= len(answers) <= len(commands)
+    assert all(a.command_id == c.id for a, c in zip(answers, commands, strict=False))
