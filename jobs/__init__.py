@@ -1,0 +1,18 @@
+"""Work that is done once, whatever dies meanwhile. docs/jobs.md shows how to add a job.
+
+enqueue("rewards.expire", {"series_id": 7})     # in the caller's transaction
+"""
+
+from jobs.actions import enqueue, enqueue_many
+from jobs.registry import Step, Work, job, long_job, outside_job, repeatable_job
+
+__all__ = [
+    "Step",
+    "Work",
+    "enqueue",
+    "enqueue_many",
+    "job",
+    "long_job",
+    "outside_job",
+    "repeatable_job",
+]

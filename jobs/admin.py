@@ -1,0 +1,114 @@
+"""Jobs in the admin: queues, what runs, what died of what; retry, discard, pause, cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+
+from edge.reasons import do_with_reason
+from jobs import control
+from jobs.health import report
+from jobs.models import Job
+from jobs.pace import progress_of
+
+Deed = Callable[..., int]
+COLOURS = {
+    "queued": "info",
+    "running": "info",
+    "paused": "warning",
+    "stranded": "warning",
+    "done": "success",
+    "dead": "danger",
+    "cancelled": "default",
+}
+
+
+@admin.register(Job)
+class JobAdmin(ModelAdmin):
+    list_display = ("id", "name", "shown_state", "reason", "attempts", "progress_bar", "due_at",
+                    "lease_until", "worker", "error_line")  # fmt: skip
+    list_filter = ("state", "queue", "reason", "name")
+    search_fields = ("=id", "=name", "=unique_key")
+    ordering = ("-id",)
+    show_full_result_count = False
+    list_per_page = 50
+    list_before_template = "jobs/admin/queues.html"
+    actions = ("retry", "discard", "pause", "resume", "cancel")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """People change jobs by the deeds below, never by hand."""
+        return ["created_at", "progress_bar", *(field.name for field in Job._meta.fields)]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        context = {**(extra_context or {}), "report": report()}
+        page: HttpResponse = super().changelist_view(request, context)
+        return page
+
+    # -- columns ---------------------------------------------------------------------------
+
+    @display(description="state", ordering="state", label=COLOURS)  # type: ignore[untyped-decorator]
+    def shown_state(self, job: Job) -> str:
+        return str(job.get_state_display())
+
+    @admin.display(description="tries")
+    def attempts(self, job: Job) -> str:
+        return f"{job.attempt} of {job.most_attempts}"
+
+    @admin.display(description="progress")
+    def progress_bar(self, job: Job) -> str | SafeString:
+        words = progress_of(job)
+        if not job.total:
+            return words
+        return format_html(
+            '<progress value="{}" max="{}"></progress> {}', job.done, job.total, words
+        )
+
+    @admin.display(description="error")
+    def error_line(self, job: Job) -> str:
+        return job.error.strip().rpartition("\n")[2][:80]
+
+    # -- deeds -----------------------------------------------------------------------------
+
+    @admin.action(description="Try again", permissions=["change"])
+    def retry(self, request: HttpRequest, queryset: QuerySet[Job]) -> HttpResponse | None:
+        return self._do(request, queryset, "retry", "Try these jobs again", control.retry)
+
+    @admin.action(description="Discard", permissions=["change"])
+    def discard(self, request: HttpRequest, queryset: QuerySet[Job]) -> HttpResponse | None:
+        return self._do(request, queryset, "discard", "Discard these dead jobs", control.discard)
+
+    @admin.action(description="Pause", permissions=["change"])
+    def pause(self, request: HttpRequest, queryset: QuerySet[Job]) -> HttpResponse | None:
+        return self._do(request, queryset, "pause", "Pause these jobs", control.pause)
+
+    @admin.action(description="Resume", permissions=["change"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[Job]) -> HttpResponse | None:
+        return self._do(request, queryset, "resume", "Let these jobs go on", control.resume)
+
+    @admin.action(description="Cancel", permissions=["change"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Job]) -> HttpResponse | None:
+        return self._do(request, queryset, "cancel", "Give these jobs up", control.cancel)
+
+    def _do(
+        self, request: HttpRequest, chosen: QuerySet[Job], action: str, question: str, deed: Deed
+    ) -> HttpResponse | None:
+        def do(ids: list[int], reason: str) -> str:
+            return f"Done for {deed(ids, actor=request.user, reason=reason)} of {len(ids)} jobs."
+
+        return do_with_reason(self, request, chosen, action=action, question=question, do=do)
