@@ -1,0 +1,105 @@
+"""Opening accounts and finding them. Money on them moves through the door alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from django.db import connection, transaction
+
+from wallet.models import Account, AccountKind, Asset
+
+WALLET = "wallet"
+ISSUANCE = "issuance"
+FEES = "fees"
+REDEEMED = "redeemed"
+BREAKAGE = "breakage"
+OWED = "owed"
+BUDGET = "budget"
+MOST_AT_ONCE = 10_000
+
+OPEN_ACCOUNTS = """
+WITH asked AS (
+    SELECT * FROM unnest(%s::bigint[], %s::int[], %s::varchar[], %s::varchar[])
+        AS asked(owner_id, asset_id, kind_id, label)
+)
+INSERT INTO wallet_account
+    (owner_id, asset_id, kind_id, label, balance, held, incoming, floor, ceiling,
+     largest_debit, status, entry_count, last_transfer_id, created_at)
+SELECT asked.owner_id, asked.asset_id, asked.kind_id, asked.label, 0, 0, 0, kind.floor,
+       kind.ceiling, kind.largest_debit, 0, 0, 0, now()
+  FROM asked JOIN wallet_accountkind AS kind ON kind.code = asked.kind_id
+ ORDER BY 1, 2, 3, 4
+ON CONFLICT ON CONSTRAINT wallet_account_purpose DO NOTHING
+"""
+FIND_ACCOUNTS = """
+WITH asked AS (
+    SELECT * FROM unnest(%s::bigint[], %s::int[], %s::varchar[], %s::varchar[])
+        AS asked(owner_id, asset_id, kind_id, label)
+)
+SELECT a.owner_id, a.asset_id, a.kind_id, a.label, a.id
+  FROM asked JOIN wallet_account AS a USING (owner_id, asset_id, kind_id, label)
+UNION ALL
+SELECT a.owner_id, a.asset_id, a.kind_id, a.label, a.id
+  FROM asked JOIN wallet_account AS a USING (asset_id, kind_id, label)
+ WHERE asked.owner_id IS NULL AND a.owner_id IS NULL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What tells one account from all others: owner (or none), asset, kind and label."""
+
+    owner_id: int | None
+    asset_id: int
+    kind: str = WALLET
+    label: str = ""
+
+
+def open_accounts(purposes: Iterable[Purpose]) -> dict[Purpose, int]:
+    """Say the account id for each purpose, opening those that do not exist yet.
+
+    One look-up, and one INSERT for all that are missing: the cost does not grow with the
+    number of accounts there are. At most 10,000 at once. A new account takes the limits of
+    its kind. Safe to race: both callers get the same account.
+    """
+    wanted = list(dict.fromkeys(purposes))
+    assert len(wanted) <= MOST_AT_ONCE
+    found = find_accounts(wanted)
+    missing = [purpose for purpose in wanted if purpose not in found]
+    if missing:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(OPEN_ACCOUNTS, _columns(missing))
+        found |= find_accounts(missing)
+    return found
+
+
+def find_accounts(purposes: Sequence[Purpose]) -> dict[Purpose, int]:
+    """Say the account ids of those purposes that have one."""
+    if not purposes:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(FIND_ACCOUNTS, _columns(purposes))
+        return {Purpose(*row[:4]): row[4] for row in cursor.fetchall()}
+
+
+def _columns(purposes: Sequence[Purpose]) -> tuple[list[object], ...]:
+    return (
+        [purpose.owner_id for purpose in purposes],
+        [purpose.asset_id for purpose in purposes],
+        [purpose.kind for purpose in purposes],
+        [purpose.label for purpose in purposes],
+    )
+
+
+def wallet_of(owner_id: int, asset: Asset) -> Account:
+    """Get a person's wallet for an asset, opening it at first use."""
+    purpose = Purpose(owner_id, asset.pk)
+    return Account.objects.get(pk=open_accounts([purpose])[purpose])
+
+
+def system_account(asset: Asset, kind: str, label: str = "") -> Account:
+    """Get an account of the house (issuance, fees, breakage …), opening it at first use."""
+    assert not AccountKind.objects.get(pk=kind).is_owned
+    purpose = Purpose(None, asset.pk, kind, label)
+    return Account.objects.get(pk=open_accounts([purpose])[purpose])

@@ -1,0 +1,1 @@
+"""The wallet over HTTP: people's own wallets, and finance's view of all of them."""

@@ -1,0 +1,280 @@
+"""Points that people are given: granted, lapsing, taken back. (`wallet.expiry` sweeps them.)
+
+A grant with `expires_at` is a lot; see `wallet.lots` for what becomes of it. Nothing about
+lots is written when points move: `expiring` derives what is left of them when it is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.contrib.auth.base_user import AbstractBaseUser
+
+from edge.audit import record
+from edge.problems import Refusal, Unavailable
+from wallet import items
+from wallet.accounts import ISSUANCE, OWED, WALLET, Purpose, find_accounts, open_accounts
+from wallet.actions import BatchTooLarge
+from wallet.door import Posting, opened
+from wallet.freezing import LONGEST_REASON, ReasonMissing
+from wallet.items import Result
+from wallet.ledger import Account as LockedAccount
+from wallet.lot_history import LotHistory, LotsRebuilt
+from wallet.lots import Part
+from wallet.models import Account, Asset, Code, Transfer
+from wallet.once import ATTEMPTS, Used, apply_once, retried, used_references
+from wallet.problems import LedgerRefusal
+
+MOST_GRANTS = 2_000
+"""At once: each may make a second transfer, a repayment, and a commit holds 4,096."""
+
+
+class ExpiryNotKept(Refusal):
+    """The asset was not made to lapse: nobody would ever sweep it."""
+
+    code = "asset_does_not_expire"
+    title = "This asset does not expire"
+
+
+class GrantUnknown(Refusal):
+    """No grant has this id."""
+
+    code = "grant_unknown"
+    title = "There is no such grant"
+    status = 404
+
+
+class GrantTakenBack(Refusal):
+    """The grant was taken back or reversed before."""
+
+    code = "grant_taken_back"
+    title = "This grant was taken back or reversed before"
+    status = 409
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grant:
+    """Points for one person. Comes from issuance unless `source_id` names an account."""
+
+    reference: str
+    owner_id: int
+    asset_id: int
+    amount: int
+    expires_at: datetime | None = None
+    memo: str = ""
+    code: Code = Code.GRANT
+    source_id: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Clawback:
+    """What was taken back at once, and what the person owes since it was spent."""
+
+    taken: int
+    owed: int
+
+
+def grant(grants: Sequence[Grant], *, now: datetime | None = None) -> list[Result]:
+    """Give points to people, up to 2,000 grants at once; answer each by itself, in order.
+
+    Idempotent by reference, like `post`. Whoever owes points (see `clawback`) pays them back
+    first, out of the grant and in the same commit. Opens wallets at their first use. Refused
+    as a whole (`ExpiryNotKept`) where an asset with an expiry does not lapse. Passes through
+    the door, once.
+    """
+    if len(grants) > MOST_GRANTS:
+        raise BatchTooLarge(f"{len(grants)} grants; at most {MOST_GRANTS} at once")
+    if not grants:
+        return []
+    _check_assets(grants)
+    purposes = _Purposes(grants)
+    return retried(lambda: _grant(grants, purposes, now))
+
+
+class _Purposes:
+    """The accounts that grants touch: sources, wallets, and debts where there are any."""
+
+    def __init__(self, grants: Sequence[Grant]) -> None:
+        wallets = {Purpose(g.owner_id, g.asset_id) for g in grants}
+        issuance = {Purpose(None, g.asset_id, ISSUANCE) for g in grants if g.source_id is None}
+        debts = [Purpose(p.owner_id, p.asset_id, OWED) for p in wallets]
+        self._ids = open_accounts([*wallets, *issuance]) | find_accounts(debts)
+        named = {g.source_id for g in grants if g.source_id is not None}
+        self.account_ids = {*self._ids.values(), *named}
+
+    def source(self, grant: Grant) -> int:
+        if grant.source_id is not None:
+            return grant.source_id
+        return self._ids[Purpose(None, grant.asset_id, ISSUANCE)]
+
+    def wallet(self, grant: Grant) -> int:
+        return self._ids[Purpose(grant.owner_id, grant.asset_id)]
+
+    def debt(self, grant: Grant) -> int | None:
+        return self._ids.get(Purpose(grant.owner_id, grant.asset_id, OWED))
+
+
+def _grant(grants: Sequence[Grant], purposes: _Purposes, now: datetime | None) -> list[Result]:
+    results = []
+    with opened(purposes.account_ids, now=now) as posting:
+        used = used_references(grant.reference for grant in grants)
+        for grant in grants:
+            result = apply_once(posting, _grant_item(grant, purposes), used)
+            if result.is_created and not result.is_replay:
+                _repay(posting, grant, purposes, result.transfer_id, used)
+            results.append(result)
+    return results
+
+
+def _grant_item(grant: Grant, purposes: _Purposes) -> items.Transfer:
+    return items.Transfer(
+        reference=grant.reference,
+        asset_id=grant.asset_id,
+        debit_account_id=purposes.source(grant),
+        credit_account_id=purposes.wallet(grant),
+        amount=grant.amount,
+        code=grant.code,
+        memo=grant.memo,
+        expires_at=grant.expires_at,
+    )
+
+
+def _repay(posting: Posting, grant: Grant, purposes: _Purposes, grant_id: int, used: Used) -> None:
+    """Pay a debt from a grant just made. A frozen wallet pays nothing: it stays in debt."""
+    debt_id = purposes.debt(grant)
+    debt = 0 if debt_id is None else -posting.ledger.accounts[debt_id].balance
+    if debt_id is None or debt <= 0:
+        return
+    wallet_id = purposes.wallet(grant)
+    repayment = items.Transfer(
+        reference=f"repayment:{grant_id}",
+        asset_id=grant.asset_id,
+        debit_account_id=wallet_id,
+        credit_account_id=debt_id,
+        amount=min(debt, grant.amount),
+        code=Code.REPAYMENT,
+        memo=f"out of grant {grant_id}",
+    )
+    apply_once(posting, repayment, used)
+
+
+def clawback(
+    transfer_id: int,
+    *,
+    actor: AbstractBaseUser | None,
+    reason: str,
+    amount: int | None = None,
+    now: datetime | None = None,
+) -> Clawback:
+    """Take back a grant, or `amount` of it, even where it is spent; say what was there.
+
+    What the wallet has available goes back at once, the grant's own lot first. The rest
+    becomes a debt on the person's `owed` account, which later grants pay back. Refused for
+    what is no grant to a person, for more than was granted, a second time, and while the
+    wallet is frozen. Audited. Passes through the door, once.
+    """
+    if not reason.strip() or len(reason) > LONGEST_REASON or "\x00" in reason:
+        raise ReasonMissing
+    granted, wallet = _granted(transfer_id)
+    asked = granted.amount if amount is None else amount
+    if not 0 < asked <= granted.amount:
+        raise LedgerRefusal(
+            items.Refusal.AMOUNT_NOT_POSITIVE if asked <= 0 else items.Refusal.AMOUNT_TOO_LARGE
+        )
+    debt = Purpose(wallet.owner_id, wallet.asset_id, OWED)
+    debt_id = open_accounts([debt])[debt]
+
+    def take_back() -> Clawback:
+        with opened([wallet.pk, debt_id, granted.debit_account_id], now=now) as posting:
+            taken_back = _take_back(posting, granted, debt_id, asked, reason)
+            _audit(granted, actor, reason, taken_back)
+        return taken_back
+
+    return retried(take_back)
+
+
+def _granted(transfer_id: int) -> tuple[Transfer, Account]:
+    granted = Transfer.objects.filter(pk=transfer_id, code__in=(Code.GRANT, Code.CLAIM)).first()
+    if granted is None:
+        raise GrantUnknown
+    wallet = Account.objects.filter(pk=granted.credit_account_id or 0, kind_id=WALLET).first()
+    if wallet is None:
+        raise GrantUnknown
+    return granted, wallet
+
+
+def _take_back(
+    posting: Posting, granted: Transfer, debt_id: int, amount: int, reason: str
+) -> Clawback:
+    # The name that a reversal of the grant would use: only one of them can happen.
+    reference = f"reversal:{granted.pk}"
+    if used_references([reference]):
+        raise GrantTakenBack
+    assert granted.credit_account_id is not None
+    wallet = posting.ledger.accounts[granted.credit_account_id]
+    taken = max(0, min(amount, _spare(wallet)))
+    shares = [(wallet.id, taken, reference), (debt_id, amount - taken, f"{reference}:owed")]
+    if not taken:
+        shares = [(debt_id, amount, reference)]
+    chain = [
+        items.Transfer(
+            reference=name,
+            asset_id=granted.asset_id,
+            debit_account_id=account_id,
+            credit_account_id=granted.debit_account_id,
+            amount=share,
+            code=Code.CLAWBACK,
+            reverses_id=granted.pk,
+            memo=reason,
+        )
+        for account_id, share, name in shares
+        if share
+    ]
+    for item in chain:
+        result = apply_once(posting, item, {})
+        if not result.is_created:
+            # Leaves the door by an exception: nothing of it is written.
+            raise LedgerRefusal(result.refusal)
+    return Clawback(taken=taken, owed=amount - taken)
+
+
+def _spare(wallet: LockedAccount) -> int:
+    """What can leave the wallet now."""
+    return wallet.available - (wallet.floor or 0)
+
+
+def _audit(
+    granted: Transfer, actor: AbstractBaseUser | None, reason: str, taken_back: Clawback
+) -> None:
+    record(
+        actor=actor,
+        action="wallet.clawback",
+        object_type="transfer",
+        object_id=granted.pk,
+        reason=reason,
+        after={"taken": taken_back.taken, "owed": taken_back.owed},
+    )
+
+
+def expiring(account_id: int) -> list[Part]:
+    """Say what of a person's account lapses when, the soonest first: lots still there.
+
+    Lots that have lapsed and were not swept yet are in it. Reads what has moved since it was
+    last derived; nothing for assets that do not expire. Raises `Account.DoesNotExist`.
+    """
+    account = Account.objects.select_related("asset").get(pk=account_id)
+    if not account.asset.expires:
+        return []
+    for _ in range(ATTEMPTS):
+        with suppress(LotsRebuilt):
+            return LotHistory().bring_up({account.pk: account.last_transfer_id})[account.pk].dated
+    raise Unavailable("The lots of all accounts are being rebuilt.")
+
+
+def _check_assets(grants: Iterable[Grant]) -> None:
+    lapsing = {grant.asset_id for grant in grants if grant.expires_at is not None}
+    if Asset.objects.filter(pk__in=lapsing, expires=False).exists():
+        raise ExpiryNotKept
