@@ -1,0 +1,306 @@
+"""One batch of the market: match ahead, lock once, check funds in sequence, write.
+
+The makers of an order are known only after matching, yet a batch may lock its accounts only
+once. So the whole batch is matched first as if everybody could pay, under the books'
+journals; that tells which accounts and holds it touches. They are locked in one statement,
+and then each command in turn is paid for by the ledger's rules.
+
+Almost always everybody can pay. Where somebody cannot, their market's book is taken back to
+just before their order, the order is refused, and the rest of that market is matched again
+one by one; a command that would now touch what is not locked ends the batch, and comes again
+with the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from edge.ids import ROWS_PER_BATCH, first_id
+from edge.postgres import array, raw_cursor, uuid_array
+from orderbook import matching
+from orderbook.answers import cancel_answer, order_answer, refused_answer
+from orderbook.charges import Charges, charges_of, release
+from orderbook.memory import Memory
+from orderbook.models import OrderState
+from orderbook.outcome import Outcome
+from orderbook.plans import CancelPlan, PlacePlan, Plan, plan_of
+from orderbook.rows import NewOrder, StoredOrder, write_rows
+from sequencer.commands import Answer, Command
+from wallet.door import Posting, opened
+from wallet.items import Item, Refusal
+
+STORED_BY_DIGEST = """
+SELECT o.id, o.market_id, o.user_id, o.side, o.time_in_force, o.price_ticks, o.quantity_lots,
+       o.client_order_id, o.entry_state, o.refusal, o.taken_lots, o.taken_minor,
+       o.taken_fee_minor, o.state, c.digest
+  FROM orderbook_clientorder AS c JOIN orderbook_order AS o ON o.id = c.order_id
+ WHERE c.digest = ANY(%s::uuid[])
+"""
+STORED_BY_ID = """
+SELECT id, market_id, user_id, side, time_in_force, price_ticks, quantity_lots,
+       client_order_id, entry_state, refusal, taken_lots, taken_minor, taken_fee_minor, state
+  FROM orderbook_order WHERE id = ANY(%s::bigint[])
+"""
+MAKER_FAULTS = frozenset(
+    {Refusal.CREDIT_ACCOUNT_CLOSED, Refusal.CEILING_EXCEEDED, Refusal.BALANCE_OVERFLOW}
+)
+"""Refusals that, on an item that pays a maker, are the maker's and not the taker's."""
+ORDER_REFUSALS = {
+    Refusal.DEBIT_ACCOUNT_FROZEN: "account_frozen",
+    Refusal.DEBIT_ACCOUNT_CLOSED: "account_closed",
+    Refusal.CREDIT_ACCOUNT_CLOSED: "account_closed",
+}
+
+
+class BatchFull(Exception):
+    """The command at hand touches what is not locked, or more than one commit carries."""
+
+
+class Batch:
+    """One batch being decided, by one thread, inside one transaction."""
+
+    def __init__(self, memory: Memory, commands: Sequence[Command], batch_id: int) -> None:
+        self.outcome = Outcome(memory, first_id(batch_id))
+        self._memory = memory
+        self._plans = [
+            plan_of(command, memory, self.outcome.first_order_id + index)
+            for index, command in enumerate(commands[:ROWS_PER_BATCH])
+        ]
+        self._named: dict[bytes, StoredOrder | NewOrder] = {}
+        self._stored: dict[int, StoredOrder] = {}
+        self._stale: set[int] = set()
+        self._posting: Posting | None = None
+
+    def run(self) -> list[Answer]:
+        """Decide and write as many of the commands as one commit carries, at least one."""
+        self._look_up()
+        self._match_ahead()
+        account_ids, hold_ids = self._touched()
+        with opened(account_ids, hold_ids) as self._posting:
+            answers = self._settle_all()
+        outcome = self.outcome
+        with raw_cursor() as cursor:
+            write_rows(cursor, outcome.orders.values(), outcome.fills, outcome.changes.values())
+        return answers
+
+    # -- what is known already -----------------------------------------------------------------
+
+    def _look_up(self) -> None:
+        """Read the orders that the batch's client order ids name already, and those to cancel."""
+        plans = [plan for plan in self._plans if not isinstance(plan, Answer)]
+        digests = [plan.digest for plan in plans if plan.digest is not None]
+        ids = [
+            plan.order_id
+            for plan in plans
+            if isinstance(plan, CancelPlan) and plan.order_id not in plan.trading.book.orders
+        ]
+        with raw_cursor() as cursor:
+            if digests:
+                self._read_named(cursor, digests)
+            if any(ids):
+                cursor.execute(STORED_BY_ID, (array(ids),), prepare=True, binary=True)
+                self._stored.update((row[0], StoredOrder(*row)) for row in cursor.fetchall())
+
+    def _read_named(self, cursor: Any, digests: list[bytes]) -> None:
+        cursor.execute(STORED_BY_DIGEST, (uuid_array(digests),), prepare=True, binary=True)
+        for *row, digest in cursor.fetchall():
+            stored = StoredOrder(*row)
+            self._named[digest.bytes] = self._stored[stored.id] = stored
+
+    # -- matching ahead ------------------------------------------------------------------------
+
+    def _match_ahead(self) -> None:
+        """Match all that is new as if everybody could pay, up to what one commit carries."""
+        claimed = {digest: order.id for digest, order in self._named.items()}
+        room = ROWS_PER_BATCH
+        for index, plan in enumerate(self._plans):
+            if isinstance(plan, Answer):
+                continue
+            if isinstance(plan, PlacePlan):
+                if plan.digest in claimed:
+                    continue
+                claimed[plan.digest] = plan.order_id
+            elif plan.digest is not None:
+                plan.order_id = claimed.get(plan.digest, 0)
+            self.outcome.books.add(plan.trading.id)
+            room -= plan.match()
+            if room < 0 and index:
+                self._take_back_from(index)
+                del self._plans[index:]
+                return
+
+    def _touched(self) -> tuple[set[int], set[int]]:
+        """Find (or open) the accounts that matched plans touch, and the holds of their makers."""
+        pairs: list[tuple[int, int]] = []
+        account_ids: set[int] = set()
+        hold_ids: set[int] = set()
+        for plan in self._plans:
+            if isinstance(plan, Answer) or plan.report is None:
+                continue
+            pairs.extend(plan.wallets())
+            hold_ids.update(self._holds(plan))
+            if plan.report.fills:
+                account_ids.add(plan.trading.fee_account_id)
+        self.outcome.accounts_known = self._memory.know_accounts(pairs)
+        account_ids.update(self._memory.account(*pair) for pair in pairs)
+        return account_ids, hold_ids
+
+    def _holds(self, plan: Plan) -> list[int]:
+        hold_of = self._memory.hold_of
+        return [hold_of[order_id] for order_id in plan.makers() if order_id in hold_of]
+
+    # -- settling ------------------------------------------------------------------------------
+
+    def _settle_all(self) -> list[Answer]:
+        answers: list[Answer] = []
+        for index, plan in enumerate(self._plans):
+            try:
+                answers.append(plan if isinstance(plan, Answer) else self._settle(plan))
+            except BatchFull:
+                assert index, "one command alone always fits"
+                self._take_back_from(index)
+                break
+        return answers
+
+    def _settle(self, plan: Plan) -> Answer:
+        if isinstance(plan, PlacePlan) and (named := self._named.get(plan.digest)):
+            return _replay(plan, named)
+        if plan.trading.id in self._stale or plan.report is None:
+            self._match_again(plan)
+        if isinstance(plan, CancelPlan):
+            return self._settle_cancel(plan)
+        return self._settle_place(plan)
+
+    def _match_again(self, plan: Plan) -> None:
+        """Match a command whose book has changed since; its accounts may not be locked."""
+        self.outcome.books.add(plan.trading.id)
+        plan.match()
+        assert self._posting is not None
+        ledger = self._posting.ledger
+        accounts = [self._memory.find_account(*pair) for pair in plan.wallets()]
+        if plan.makers():
+            accounts.append(plan.trading.fee_account_id)
+        if not all(account in ledger.accounts for account in accounts):
+            raise BatchFull
+        if not all(hold in ledger.holds for hold in self._holds(plan)):
+            raise BatchFull
+
+    def _take_back_from(self, index: int) -> None:
+        """Undo the matching of this command and of all that were matched after it."""
+        undone: set[int] = set()
+        for plan in self._plans[index:]:
+            if isinstance(plan, Answer) or plan.mark < 0 or plan.trading.id in undone:
+                continue
+            if plan.trading.id not in self._stale or plan is self._plans[index]:
+                plan.trading.book.undo_to(plan.mark)
+            undone.add(plan.trading.id)
+
+    def _pay(self, chain: list[Item]) -> tuple[Refusal, int]:
+        """Put a chain through the ledger: what was refused (or `CREATED`), and at which item."""
+        assert self._posting is not None
+        ledger = self._posting.ledger
+        if ledger.next_id + len(chain) > first_id(self._posting.batch) + ROWS_PER_BATCH:
+            raise BatchFull
+        results = self._posting.apply(chain) if chain else []
+        for index, result in enumerate(results):
+            if not result.is_created and result.refusal is not Refusal.CHAIN_REFUSED:
+                return result.refusal, index
+        return Refusal.CREATED, 0
+
+    # -- a new order ---------------------------------------------------------------------------
+
+    def _settle_place(self, plan: PlacePlan) -> Answer:
+        assert self._posting is not None
+        while True:
+            report = plan.report
+            assert report is not None
+            if report.refusal:
+                return self._refuse(plan, report.refusal.code)
+            charges = charges_of(plan, report, self._memory, self._posting.ledger)
+            refusal, index = self._pay(charges.chain)
+            if refusal is Refusal.CREATED:
+                return self._accept(plan, report, charges)
+            plan.trading.book.undo_to(plan.mark)
+            self._stale.add(plan.trading.id)
+            maker_order_id = charges.receivers.get(index)
+            if maker_order_id is None or refusal not in MAKER_FAULTS:
+                return self._refuse(plan, ORDER_REFUSALS.get(refusal, refusal.name.lower()))
+            self._expel(plan, maker_order_id)
+            try:
+                self._match_again(plan)
+            except BatchFull:
+                plan.trading.book.undo_to(plan.mark)
+                return refused_answer(plan.command, "market_moved")
+
+    def _accept(self, plan: PlacePlan, report: matching.Report, charges: Charges) -> Answer:
+        assert self._posting is not None
+        ledger = self._posting.ledger
+        row = self._named[plan.digest] = self.outcome.add_order(plan)
+        for fill, settlement in zip(report.fills, charges.settlements, strict=True):
+            self.outcome.add_fill(row, fill, settlement, first_id(self._posting.batch))
+        hold_id = ledger.next_id - 1 if report.resting_lots else None
+        self.outcome.place(row, hold_id)
+        return order_answer(plan.command, row, plan.trading)
+
+    def _refuse(self, plan: PlacePlan, code: str) -> Answer:
+        row = self._named[plan.digest] = self.outcome.add_order(plan)
+        row.entry_state = row.state = OrderState.REFUSED
+        row.refusal, row.ended_id = code, row.id
+        return order_answer(plan.command, row, plan.trading)
+
+    def _expel(self, plan: PlacePlan, order_id: int) -> None:
+        """Cancel a resting order whose owner's wallet may not receive what it trades for."""
+        book = plan.trading.book
+        order = book.orders[order_id]
+        matching.cancel(book, order_id, order.owner_id)
+        self._release(order_id)
+        self.outcome.cancel(order, plan.trading.id, plan.order_id)
+
+    # -- a cancellation ------------------------------------------------------------------------
+
+    def _settle_cancel(self, plan: CancelPlan) -> Answer:
+        assert plan.report is not None
+        if plan.report.refusal:
+            return self._nothing_to_cancel(plan)
+        assert plan.order is not None
+        self._release(plan.order_id)
+        self.outcome.cancel(plan.order, plan.trading.id, plan.ended_id)
+        return cancel_answer(plan.command, plan.order_id, plan.trading)
+
+    def _release(self, order_id: int) -> None:
+        refusal, _ = self._pay([release(order_id, self._memory)])
+        assert refusal is Refusal.CREATED, refusal
+
+    def _nothing_to_cancel(self, plan: CancelPlan) -> Answer:
+        """Say why there is nothing to cancel; another's order does not exist for the asker."""
+        order_id = plan.order_id
+        known = (
+            self.outcome.changes.get(order_id)
+            or self.outcome.orders.get(order_id)
+            or self._stored.get(order_id)
+        )
+        is_own = known and (known.user_id, known.market_id) == (
+            plan.command.user_id, plan.trading.id,
+        )  # fmt: skip
+        if known is None or not is_own:
+            return refused_answer(plan.command, "unknown_order")
+        if known.state == OrderState.CANCELLED:
+            return cancel_answer(plan.command, order_id, plan.trading, replayed=True)
+        if known.state == OrderState.REFUSED:
+            return refused_answer(plan.command, "order_already_refused")
+        return refused_answer(plan.command, "order_already_filled")
+
+
+def _replay(plan: PlacePlan, named: StoredOrder | NewOrder) -> Answer:
+    """Answer a client order id that was used before: as the first time, or refuse the reuse."""
+    order = plan.order
+    asked = (
+        plan.trading.id, order.side, order.price_ticks, order.quantity_lots, order.time_in_force,
+    )  # fmt: skip
+    before = (
+        named.market_id, named.side, named.price_ticks, named.quantity_lots, named.time_in_force,
+    )  # fmt: skip
+    if asked != before:
+        return refused_answer(plan.command, "client_order_id_reused")
+    return order_answer(plan.command, named, plan.trading, replayed=True)

@@ -1,0 +1,190 @@
+"""Orders and fills as one batch writes them: COPY for what is new, one UPDATE for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from struct import Struct
+from typing import Any
+
+import psycopg
+
+from edge.postgres import array, copy_rows, int64_field, text_field
+from orderbook.models import OrderState
+
+COPY_ORDERS = """
+COPY orderbook_order (id, market_id, user_id, side, time_in_force, price_ticks, quantity_lots,
+    entry_state, taken_lots, taken_minor, taken_fee_minor, state, remaining_lots, made_minor,
+    made_fee_minor, client_order_id, refusal, hold_id, ended_id)
+FROM STDIN WITH (FORMAT binary)
+"""
+COPY_FILLS = """
+COPY orderbook_fill (id, market_id, taker_side, price_ticks, quantity_lots, amount_minor,
+    maker_order_id, taker_order_id, maker_user_id, taker_user_id, maker_fee_minor,
+    taker_fee_minor, ledger_batch_id)
+FROM STDIN WITH (FORMAT binary)
+"""
+COPY_CLIENT_ORDERS = """
+COPY orderbook_clientorder (digest, order_id) FROM STDIN WITH (FORMAT binary)
+"""
+CHANGE_ORDERS = """
+UPDATE orderbook_order AS o
+   SET remaining_lots = o.remaining_lots - u.lots,
+       made_minor = o.made_minor + u.minor,
+       made_fee_minor = o.made_fee_minor + u.fee,
+       state = u.state,
+       ended_id = u.ended_id
+  FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::smallint[],
+              %s::bigint[]) AS u(id, lots, minor, fee, state, ended_id)
+ WHERE o.id = u.id AND o.state = 0
+"""
+
+_ORDER = Struct("!h iq ii iq ih ih iq iq ih iq iq iq ih iq iq iq").pack
+_FILL = Struct("!h iq ii ih iq iq iq iq iq iq iq iq iq iq").pack
+_CLIENT_ORDER = Struct("!h i16s iq").pack
+
+
+@dataclass(slots=True)
+class NewOrder:
+    """A row of `orderbook_order` that this batch adds; changes until the batch is written."""
+
+    id: int
+    market_id: int
+    user_id: int
+    side: int
+    time_in_force: int
+    price_ticks: int
+    quantity_lots: int
+    client_order_id: str
+    digest: bytes
+    entry_state: int
+    state: int
+    remaining_lots: int
+    refusal: str = ""
+    taken_lots: int = 0
+    taken_minor: int = 0
+    taken_fee_minor: int = 0
+    made_minor: int = 0
+    made_fee_minor: int = 0
+    hold_id: int | None = None
+    ended_id: int | None = None
+
+    def packed(self) -> bytes:
+        """The row for COPY."""
+        head = _ORDER(
+            19, 8, self.id, 4, self.market_id, 8, self.user_id, 2, self.side,
+            2, self.time_in_force, 8, self.price_ticks, 8, self.quantity_lots,
+            2, self.entry_state, 8, self.taken_lots, 8, self.taken_minor,
+            8, self.taken_fee_minor, 2, self.state, 8, self.remaining_lots, 8, self.made_minor,
+            8, self.made_fee_minor,
+        )  # fmt: skip
+        return b"".join(
+            (
+                head, text_field(self.client_order_id), text_field(self.refusal),
+                int64_field(self.hold_id), int64_field(self.ended_id),
+            )
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOrder:
+    """An order of an earlier batch, as far as an answer needs it."""
+
+    id: int
+    market_id: int
+    user_id: int
+    side: int
+    time_in_force: int
+    price_ticks: int
+    quantity_lots: int
+    client_order_id: str
+    entry_state: int
+    refusal: str
+    taken_lots: int
+    taken_minor: int
+    taken_fee_minor: int
+    state: int
+
+
+@dataclass(slots=True)
+class OrderChange:
+    """What a batch does to an order of an earlier batch."""
+
+    order_id: int
+    user_id: int
+    market_id: int
+    lots: int = 0
+    minor: int = 0
+    fee_minor: int = 0
+    state: int = OrderState.OPEN
+    ended_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewFill:
+    """A row of `orderbook_fill` that this batch adds."""
+
+    id: int
+    market_id: int
+    taker_side: int
+    price_ticks: int
+    quantity_lots: int
+    amount_minor: int
+    maker_order_id: int
+    taker_order_id: int
+    maker_user_id: int
+    taker_user_id: int
+    maker_fee_minor: int
+    taker_fee_minor: int
+    ledger_batch_id: int
+
+    def packed(self) -> bytes:
+        """The row for COPY."""
+        return _FILL(
+            13, 8, self.id, 4, self.market_id, 2, self.taker_side, 8, self.price_ticks,
+            8, self.quantity_lots, 8, self.amount_minor, 8, self.maker_order_id,
+            8, self.taker_order_id, 8, self.maker_user_id, 8, self.taker_user_id,
+            8, self.maker_fee_minor, 8, self.taker_fee_minor, 8, self.ledger_batch_id,
+        )  # fmt: skip
+
+
+def write_rows(
+    cursor: psycopg.Cursor[Any],
+    orders: Iterable[NewOrder],
+    fills: Iterable[NewFill],
+    changes: Iterable[OrderChange],
+) -> None:
+    """Write what a batch decided: at most three COPYs and one UPDATE."""
+    orders, fills, changes = list(orders), list(fills), sorted(changes, key=_order_id)
+    if orders:
+        copy_rows(cursor, COPY_ORDERS, (order.packed() for order in orders))
+        copy_rows(
+            cursor,
+            COPY_CLIENT_ORDERS,
+            (_CLIENT_ORDER(2, 16, order.digest, 8, order.id) for order in orders),
+        )
+    if fills:
+        copy_rows(cursor, COPY_FILLS, (fill.packed() for fill in fills))
+    if changes:
+        _change_orders(cursor, changes)
+
+
+def _order_id(change: OrderChange) -> int:
+    return change.order_id
+
+
+def _change_orders(cursor: psycopg.Cursor[Any], changes: list[OrderChange]) -> None:
+    ended = ",".join("NULL" if c.ended_id is None else str(c.ended_id) for c in changes)
+    cursor.execute(
+        CHANGE_ORDERS,
+        (
+            array(c.order_id for c in changes),
+            array(c.lots for c in changes),
+            array(c.minor for c in changes),
+            array(c.fee_minor for c in changes),
+            array(c.state for c in changes),
+            f"{{{ended}}}",
+        ),
+        prepare=True,
+    )
+    assert cursor.rowcount == len(changes), "an order changed that was not open"
