@@ -1,0 +1,1 @@
+"""Vouchers over HTTP: series for everybody, reveals for their owners, imports for marketing."""
