@@ -1,0 +1,36 @@
+"""The ASGI door: the gateway, with the rooms' routes and the keyring that guards them."""
+
+from __future__ import annotations
+
+import os
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+django.setup()
+
+from django.conf import settings  # noqa: E402
+
+from accounts.keyring import Keyring  # noqa: E402
+from edge.database import database_conninfo  # noqa: E402
+from orderbook.directory import MarketDirectory  # noqa: E402
+from orderbook.gateway_routes import routes  # noqa: E402
+from sequencer.admission import Admission  # noqa: E402
+from sequencer.gateway import Gateway  # noqa: E402
+from sequencer.sender import RedisCommandSender  # noqa: E402
+
+
+def gateway() -> Gateway:
+    """Put the gateway together. Its services connect when the server starts it."""
+    keyring = Keyring(database_conninfo())
+    directory = MarketDirectory(database_conninfo())
+    return Gateway(
+        routes=routes(directory),
+        authenticator=keyring,
+        sender=RedisCommandSender(settings.REDIS_URL),
+        admission=Admission(),
+        services=[keyring, directory],
+    )
+
+
+application = gateway()

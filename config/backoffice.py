@@ -1,0 +1,102 @@
+"""The back office's theme and sidebar: who works here finds the pages of their own job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.urls import reverse, reverse_lazy
+
+Link = dict[str, Any]
+
+
+def _link(title: str, icon: str, address: str, right: str) -> Link:
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(f"admin:{address}"),
+        "permission": _has(right),
+    }
+
+
+def _has(right: str) -> Callable[[HttpRequest], bool]:
+    return lambda request: request.user.has_perm(right)
+
+
+def _list(title: str, icon: str, model: str) -> Link:
+    """A link to a model's list, for whoever may view it."""
+    room, name = model.split(".")
+    return _link(title, icon, f"{room}_{name}_changelist", f"{room}.view_{name}")
+
+
+def _is_on_accounts(request: HttpRequest) -> bool:
+    """The books stand below the accounts' address, with a link of their own."""
+    accounts, books = reverse("admin:wallet_account_changelist"), reverse("admin:wallet_books")
+    return request.path.startswith(accounts) and not request.path.startswith(books)
+
+
+THEME: dict[str, Any] = {
+    "SITE_TITLE": "Scrip",
+    "SITE_HEADER": "Scrip",
+    "SITE_SYMBOL": "confirmation_number",
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda request: static("web/favicon.svg"),
+        }
+    ],
+    "STYLES": [lambda request: static("wallet/books.css")],
+    "SIDEBAR": {
+        "show_search": False,
+        "show_all_applications": True,
+        "navigation": [
+            {
+                "title": "Ledger",
+                "items": [
+                    _list("Accounts", "account_balance_wallet", "wallet.account")
+                    | {"active": _is_on_accounts},
+                    _list("Transfers", "swap_horiz", "wallet.transfer"),
+                    _list("Reversals", "undo", "wallet.reversalrequest"),
+                    _link("Books and exports", "balance", "wallet_books", "wallet.export_ledger"),
+                    _list("Assets", "toll", "wallet.asset"),
+                    _list("Account kinds", "category", "wallet.accountkind"),
+                ],
+            },
+            {
+                "title": "Rewards",
+                "items": [
+                    _list("Series", "confirmation_number", "rewards.series"),
+                    _list("Imports", "upload_file", "rewards.codeimport"),
+                    _list("Reveals", "visibility", "rewards.reveal"),
+                ],
+            },
+            {
+                "title": "Market",
+                "items": [
+                    _list("Markets", "storefront", "orderbook.market"),
+                    _list("Orders", "receipt_long", "orderbook.order"),
+                    _list("Fills", "handshake", "orderbook.fill"),
+                ],
+            },
+            {
+                "title": "People",
+                "items": [
+                    _list("People", "group", "accounts.user"),
+                    _list("API keys", "key", "accounts.apikey"),
+                    _list("Audit trail", "history", "edge.auditevent"),
+                ],
+            },
+            {
+                "title": "Operations",
+                "items": [
+                    _list("Shards", "dns", "sequencer.shard"),
+                    _list("Dead letters", "report", "sequencer.deadletter"),
+                    _list("Timetable", "schedule", "django_celery_beat.periodictask"),
+                ],
+            },
+        ],
+    },
+}

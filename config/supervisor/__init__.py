@@ -1,0 +1,1 @@
+"""One command that runs everything: `python -m config.supervisor`, or `make run`."""

@@ -1,0 +1,31 @@
+"""Addresses of the site's pages."""
+
+from django.urls import path, register_converter
+from django.urls.converters import StringConverter
+
+from web.views import account, home, markets, vouchers, wallet
+
+
+class CodeConverter(StringConverter):
+    """The code of an asset or a market; any other text is no address of ours."""
+
+    regex = "[A-Z0-9][A-Z0-9_.-]{1,59}"
+
+
+register_converter(CodeConverter, "code")
+
+urlpatterns = [
+    path("", home.home, name="home"),
+    path("markets/", markets.markets, name="markets"),
+    path("markets/<code:code>/", markets.market, name="market"),
+    path("wallet/", wallet.wallets, name="wallet"),
+    path("wallet/pay/", wallet.pay_person, name="pay"),
+    path("wallet/<code:asset>/", wallet.statement, name="statement"),
+    path("vouchers/", vouchers.vouchers, name="vouchers"),
+    path("vouchers/codes/<id:reveal_id>/", vouchers.show_code, name="code"),
+    path("vouchers/<code:series>/reveal/", vouchers.reveal_code, name="reveal"),
+    path("account/", account.account, name="account"),
+    path("account/profile/", account.change_profile, name="profile"),
+    path("account/keys/", account.make_key, name="make-key"),
+    path("account/keys/<id:key_id>/revoke/", account.revoke_key, name="revoke-key"),
+]

@@ -1,0 +1,26 @@
+"""The first page: what Scrip is, what is traded now, what one has."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from web.live import render_live
+from web.market_board import all_markets, market_rows, newest_trades
+from web.people import own_wallets
+
+MARKETS_SHOWN = 6
+TRADES_SHOWN = 8
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """Show everybody the markets, and people who are signed in their wallets."""
+    markets = all_markets(MARKETS_SHOWN)
+    context = {
+        "rows": market_rows(markets, now=timezone.now()),
+        "trades": newest_trades(markets, TRADES_SHOWN),
+        "wallets": own_wallets(request.user.pk) if request.user.is_authenticated else [],
+    }
+    return render_live(request, "web/home.html", context)
