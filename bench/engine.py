@@ -1,0 +1,172 @@
+"""The market's engine on the real ledger: durable orders a second, at several batch sizes.
+
+One commit a batch, with everything on: orders, fills, transfers with two entries each,
+holds, balances, client order ids and outbox events. The flow is 60 % passive orders, 30 %
+cancellations and 10 % marketable ones, by a thousand people. No HTTP in it.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+from django.db import transaction
+
+from accounts.models import User
+from orderbook.commands import (
+    CANCEL,
+    PLACE,
+    CancelOrder,
+    PlaceOrder,
+    Side,
+    TimeInForce,
+    encode,
+)
+from orderbook.engine import MarketEngine
+from orderbook.models import Market
+from sequencer.commands import Command
+from wallet.accounts import ISSUANCE, Purpose, open_accounts, system_account
+from wallet.actions import post
+from wallet.items import Transfer
+from wallet.models import Asset, Code
+
+PEOPLE = 1000
+POINTS_EACH, UNITS_EACH = 10**9, 10**6
+SEED = 7
+WARM_UP_BATCHES = 8
+ROUNDS = {512: 40, 64: 80, 1: 200}
+
+
+class Flow:
+    """A market, its people, and an endless seeded flow of commands for it."""
+
+    def __init__(self) -> None:
+        self._random = random.Random(SEED)
+        self._open: list[tuple[int, int]] = []
+        name = uuid.uuid4().hex[:8].upper()
+        quote = Asset.objects.create(code=f"Q{name}", name="Points", kind=Asset.Kind.POINTS)
+        base = Asset.objects.create(code=f"B{name}", name="Cups", kind=Asset.Kind.SERIES)
+        self.market = Market.objects.create(
+            code=f"M{name}", name="Bench", base_asset=base, quote_asset=quote,
+            maker_fee_bps=10, taker_fee_bps=20, shard=self._random.randrange(1, 4000),
+        )  # fmt: skip
+        self._people = [
+            user.pk
+            for user in User.objects.bulk_create(
+                User(
+                    email=f"{name.lower()}{number}@scrip.example",
+                    handle=f"b{name.lower()}{number}",
+                    password="!",
+                )
+                for number in range(PEOPLE)
+            )
+        ]
+        for asset, amount in ((quote, POINTS_EACH), (base, UNITS_EACH)):
+            self._issue(asset, amount)
+
+    def _issue(self, asset: Asset, amount: int) -> None:
+        wallets = open_accounts(Purpose(person, asset.pk) for person in self._people)
+        issuance = system_account(asset, ISSUANCE).pk
+        results = post(
+            [
+                Transfer(
+                    reference=f"bench {asset.pk} {account_id}",
+                    asset_id=asset.pk,
+                    debit_account_id=issuance,
+                    credit_account_id=account_id,
+                    amount=amount,
+                    code=Code.ISSUE,
+                )
+                for account_id in wallets.values()
+            ]
+        )
+        assert all(result.is_created for result in results)
+
+    def commands(self, count: int) -> list[Command]:
+        """The next commands of the flow."""
+        return [self._next() for _ in range(count)]
+
+    def _next(self) -> Command:
+        share = self._random.random()
+        if share < 0.3 and self._open:
+            index = self._random.randrange(len(self._open))
+            order_id, person = self._open[index]
+            self._open[index] = self._open[-1]
+            self._open.pop()
+            return self._command(person, CANCEL, encode(CancelOrder(self.market.pk, order_id, "")))
+        side = self._random.choice((Side.BUY, Side.SELL))
+        away = self._random.randint(1, 100) if share < 0.9 else -10
+        price = 1000 - away if side is Side.BUY else 1000 + away
+        order = PlaceOrder(
+            self.market.pk, uuid.uuid4().hex, side, price, self._random.randint(1, 20),
+            TimeInForce.GOOD_TILL_CANCELLED,
+        )  # fmt: skip
+        return self._command(self._random.choice(self._people), PLACE, encode(order))
+
+    def _command(self, person: int, kind: str, body: bytes) -> Command:
+        return Command(
+            id=uuid.uuid4().hex, kind=kind, user_id=person, key_id=None,
+            shard=self.market.shard, gateway="bench", sent_at_us=0, body=body,
+        )  # fmt: skip
+
+    def learn(self, command: Command, body: bytes) -> None:
+        """Remember an order that waits, to cancel it later."""
+        answer = msgspec.json.decode(body)
+        if answer.get("status") == "open":
+            self._open.append((int(answer["order_id"]), command.user_id))
+
+
+class Bench:
+    """The flow through an engine, one commit a batch."""
+
+    def __init__(self) -> None:
+        self.flow = Flow()
+        self.engine = MarketEngine(self.flow.market.shard)
+        self.engine.load()
+
+    def batch_s(self, size: int) -> float:
+        """Decide and commit so many commands; say how long one of them took."""
+        commands = self.flow.commands(size)
+        started = time.perf_counter()
+        with transaction.atomic():
+            answers = self.engine.execute(commands)
+        self.engine.committed()
+        spent = time.perf_counter() - started
+        for command, answer in zip(commands, answers, strict=False):
+            self.flow.learn(command, answer.body)
+        return spent / len(answers)
+
+
+def measure() -> dict[str, float]:
+    """Durable orders a second in batches of 512, 64 and 1 (the baseline), and rebuilding."""
+    bench = Bench()
+    for _ in range(WARM_UP_BATCHES):
+        bench.batch_s(512)
+    each = {
+        size: statistics.median(bench.batch_s(size) for _ in range(rounds))
+        for size, rounds in ROUNDS.items()
+    }
+    with timed() as rebuild:
+        MarketEngine(bench.flow.market.shard).load()
+    waiting = len(bench.engine.memory.hold_of)
+    return {
+        "engine.durable_orders_per_s": 1 / each[512],
+        "engine.batch512_p50_ms": each[512] * 512 * 1000,
+        "engine.batch64_orders_per_s": 1 / each[64],
+        "engine.single_orders_per_s": 1 / each[1],
+        "engine.rebuild_orders_per_s": waiting / rebuild[0],
+    }
+
+
+@contextmanager
+def timed() -> Iterator[list[float]]:
+    """Seconds spent in the block, as the list's one item afterwards."""
+    spent: list[float] = []
+    started = time.perf_counter()
+    yield spent
+    spent.append(time.perf_counter() - started)
