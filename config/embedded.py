@@ -9,6 +9,7 @@ REDIS_URL point elsewhere.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import importlib.util
 import os
@@ -19,7 +20,7 @@ import socket
 import stat
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -273,12 +274,24 @@ def _system_user_id() -> int:
     user = _system_user()
     if user is None:
         return os.geteuid()
+    with contextlib.suppress(KeyError):
+        return pwd.getpwnam(user).pw_uid
+    with _locked(Path("/etc")):  # Two at once would each make one, and the later one stays.
+        if user not in {each.pw_name for each in pwd.getpwall()}:
+            options = ("--system", "--no-create-home", "--shell", "/bin/false")
+            subprocess.run(["useradd", *options, user], check=True, capture_output=True)
+    return pwd.getpwnam(user).pw_uid
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time, over all checkouts of this machine."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        return pwd.getpwnam(user).pw_uid
-    except KeyError:
-        options = ("--system", "--no-create-home", "--shell", "/bin/false")
-        subprocess.run(["useradd", *options, user], check=True, capture_output=True)
-        return pwd.getpwnam(user).pw_uid
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _give_to_system_user(path: Path) -> None:
