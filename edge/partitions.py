@@ -13,7 +13,9 @@ from typing import Any, Protocol
 
 from edge.ids import first_id_at
 
-MONTHS_AHEAD = 24
+MONTHS_AHEAD = 5
+"""Each month costs every statement that cannot rule it out: an UPDATE of one row among 37
+took 1.6 ms, and 0.5 ms where the id ruled out the others. So few are made ahead, each day."""
 
 
 class Executor(Protocol):

@@ -10,7 +10,7 @@ is NULL.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from struct import Struct
 from typing import Any, cast
@@ -54,6 +54,32 @@ def copy_rows(cursor: psycopg.Cursor[Any], statement: str, rows: Iterable[bytes]
     """Write packed rows by one `COPY … FROM STDIN WITH (FORMAT binary)`."""
     with cursor.copy(statement) as copy:
         copy.write(_HEADER + b"".join(rows) + _TRAILER)
+
+
+@contextmanager
+def copying(cursor: psycopg.Cursor[Any]) -> Iterator[Copying]:
+    """COPY into several tables in turn, packing rows while the server takes in those before.
+
+    The data of a COPY is on its way when `add` returns; its end is waited for by the next
+    `add`, or at the end of the block. So what is done in between costs no time.
+    """
+    with ExitStack() as running:
+        yield Copying(cursor, running)
+
+
+class Copying:
+    """The COPYs of one `copying` block."""
+
+    def __init__(self, cursor: psycopg.Cursor[Any], running: ExitStack) -> None:
+        self._cursor = cursor
+        self._running = running
+
+    def add(self, statement: str, rows: Iterable[bytes]) -> None:
+        """Write packed rows by one `COPY … FROM STDIN WITH (FORMAT binary)`."""
+        packed = _HEADER + b"".join(rows) + _TRAILER
+        self._running.close()
+        copy = self._running.enter_context(self._cursor.copy(statement))
+        copy.write(packed)
 
 
 def int64_field(value: int | None) -> bytes:

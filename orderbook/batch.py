@@ -13,8 +13,8 @@ with the next one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from edge.ids import ROWS_PER_BATCH, first_id
 from edge.postgres import array, raw_cursor, uuid_array
@@ -30,12 +30,8 @@ from sequencer.commands import Answer, Command
 from wallet.door import Posting, opened
 from wallet.items import Item, Refusal
 
-STORED_BY_DIGEST = """
-SELECT o.id, o.market_id, o.user_id, o.side, o.time_in_force, o.price_ticks, o.quantity_lots,
-       o.client_order_id, o.entry_state, o.refusal, o.taken_lots, o.taken_minor,
-       o.taken_fee_minor, o.state, c.digest
-  FROM orderbook_clientorder AS c JOIN orderbook_order AS o ON o.id = c.order_id
- WHERE c.digest = ANY(%s::uuid[])
+NAMED_BY_DIGEST = """
+SELECT order_id, digest FROM orderbook_clientorder WHERE digest = ANY(%s::uuid[])
 """
 STORED_BY_ID = """
 SELECT id, market_id, user_id, side, time_in_force, price_ticks, quantity_lots,
@@ -51,6 +47,10 @@ ORDER_REFUSALS = {
     Refusal.DEBIT_ACCOUNT_CLOSED: "account_closed",
     Refusal.CREDIT_ACCOUNT_CLOSED: "account_closed",
 }
+
+
+Telling = Callable[[], Answer]
+"""An answer that is decided, and put into words while PostgreSQL works."""
 
 
 class BatchFull(Exception):
@@ -77,12 +77,17 @@ class Batch:
         self._look_up()
         self._match_ahead()
         account_ids, hold_ids = self._touched()
-        with opened(account_ids, hold_ids) as self._posting:
+        with opened(account_ids, hold_ids, names_hold_accounts=True) as self._posting:
             answers = self._settle_all()
-        outcome = self.outcome
-        with raw_cursor() as cursor:
-            write_rows(cursor, outcome.orders.values(), outcome.fills, outcome.changes.values())
-        return answers
+            outcome = self.outcome
+            with raw_cursor() as cursor:
+                return write_rows(
+                    cursor,
+                    list(outcome.orders.values()),
+                    outcome.fills,
+                    list(outcome.changes.values()),
+                    meanwhile=lambda: [tell() for tell in answers],
+                )
 
     # -- what is known already -----------------------------------------------------------------
 
@@ -90,23 +95,22 @@ class Batch:
         """Read the orders that the batch's client order ids name already, and those to cancel."""
         plans = [plan for plan in self._plans if not isinstance(plan, Answer)]
         digests = [plan.digest for plan in plans if plan.digest is not None]
-        ids = [
+        ids = {
             plan.order_id
             for plan in plans
             if isinstance(plan, CancelPlan) and plan.order_id not in plan.trading.book.orders
-        ]
+        }
+        named: dict[int, bytes] = {}
         with raw_cursor() as cursor:
             if digests:
-                self._read_named(cursor, digests)
-            if any(ids):
+                cursor.execute(NAMED_BY_DIGEST, (uuid_array(digests),), prepare=True, binary=True)
+                named = {order_id: digest.bytes for order_id, digest in cursor.fetchall()}
+            ids.update(named)
+            ids.discard(0)
+            if ids:
                 cursor.execute(STORED_BY_ID, (array(ids),), prepare=True, binary=True)
                 self._stored.update((row[0], StoredOrder(*row)) for row in cursor.fetchall())
-
-    def _read_named(self, cursor: Any, digests: list[bytes]) -> None:
-        cursor.execute(STORED_BY_DIGEST, (uuid_array(digests),), prepare=True, binary=True)
-        for *row, digest in cursor.fetchall():
-            stored = StoredOrder(*row)
-            self._named[digest.bytes] = self._stored[stored.id] = stored
+        self._named.update((digest, self._stored[id]) for id, digest in named.items())
 
     # -- matching ahead ------------------------------------------------------------------------
 
@@ -152,18 +156,20 @@ class Batch:
 
     # -- settling ------------------------------------------------------------------------------
 
-    def _settle_all(self) -> list[Answer]:
-        answers: list[Answer] = []
+    def _settle_all(self) -> list[Telling]:
+        answers: list[Telling] = []
         for index, plan in enumerate(self._plans):
             try:
-                answers.append(plan if isinstance(plan, Answer) else self._settle(plan))
+                answers.append(self._settle(plan))
             except BatchFull:
                 assert index, "one command alone always fits"
                 self._take_back_from(index)
                 break
         return answers
 
-    def _settle(self, plan: Plan) -> Answer:
+    def _settle(self, plan: Plan | Answer) -> Telling:
+        if isinstance(plan, Answer):
+            return partial(_same, plan)
         if isinstance(plan, PlacePlan) and (named := self._named.get(plan.digest)):
             return _replay(plan, named)
         if plan.trading.id in self._stale or plan.report is None:
@@ -210,7 +216,7 @@ class Batch:
 
     # -- a new order ---------------------------------------------------------------------------
 
-    def _settle_place(self, plan: PlacePlan) -> Answer:
+    def _settle_place(self, plan: PlacePlan) -> Telling:
         assert self._posting is not None
         while True:
             report = plan.report
@@ -231,9 +237,9 @@ class Batch:
                 self._match_again(plan)
             except BatchFull:
                 plan.trading.book.undo_to(plan.mark)
-                return refused_answer(plan.command, "market_moved")
+                return partial(refused_answer, plan.command, "market_moved")
 
-    def _accept(self, plan: PlacePlan, report: matching.Report, charges: Charges) -> Answer:
+    def _accept(self, plan: PlacePlan, report: matching.Report, charges: Charges) -> Telling:
         assert self._posting is not None
         ledger = self._posting.ledger
         row = self._named[plan.digest] = self.outcome.add_order(plan)
@@ -241,13 +247,13 @@ class Batch:
             self.outcome.add_fill(row, fill, settlement, first_id(self._posting.batch))
         hold_id = ledger.next_id - 1 if report.resting_lots else None
         self.outcome.place(row, hold_id)
-        return order_answer(plan.command, row, plan.trading)
+        return partial(order_answer, plan.command, row, plan.trading)
 
-    def _refuse(self, plan: PlacePlan, code: str) -> Answer:
+    def _refuse(self, plan: PlacePlan, code: str) -> Telling:
         row = self._named[plan.digest] = self.outcome.add_order(plan)
         row.entry_state = row.state = OrderState.REFUSED
         row.refusal, row.ended_id = code, row.id
-        return order_answer(plan.command, row, plan.trading)
+        return partial(order_answer, plan.command, row, plan.trading)
 
     def _expel(self, plan: PlacePlan, order_id: int) -> None:
         """Cancel a resting order whose owner's wallet may not receive what it trades for."""
@@ -259,20 +265,20 @@ class Batch:
 
     # -- a cancellation ------------------------------------------------------------------------
 
-    def _settle_cancel(self, plan: CancelPlan) -> Answer:
+    def _settle_cancel(self, plan: CancelPlan) -> Telling:
         assert plan.report is not None
         if plan.report.refusal:
             return self._nothing_to_cancel(plan)
         assert plan.order is not None
         self._release(plan.order_id)
         self.outcome.cancel(plan.order, plan.trading.id, plan.ended_id)
-        return cancel_answer(plan.command, plan.order_id, plan.trading)
+        return partial(cancel_answer, plan.command, plan.order_id, plan.trading)
 
     def _release(self, order_id: int) -> None:
         refusal, _ = self._pay([release(order_id, self._memory)])
         assert refusal is Refusal.CREATED, refusal
 
-    def _nothing_to_cancel(self, plan: CancelPlan) -> Answer:
+    def _nothing_to_cancel(self, plan: CancelPlan) -> Telling:
         """Say why there is nothing to cancel; another's order does not exist for the asker."""
         order_id = plan.order_id
         known = (
@@ -284,15 +290,15 @@ class Batch:
             plan.command.user_id, plan.trading.id,
         )  # fmt: skip
         if known is None or not is_own:
-            return refused_answer(plan.command, "unknown_order")
+            return partial(refused_answer, plan.command, "unknown_order")
         if known.state == OrderState.CANCELLED:
-            return cancel_answer(plan.command, order_id, plan.trading, replayed=True)
+            return partial(cancel_answer, plan.command, order_id, plan.trading, replayed=True)
         if known.state == OrderState.REFUSED:
-            return refused_answer(plan.command, "order_already_refused")
-        return refused_answer(plan.command, "order_already_filled")
+            return partial(refused_answer, plan.command, "order_already_refused")
+        return partial(refused_answer, plan.command, "order_already_filled")
 
 
-def _replay(plan: PlacePlan, named: StoredOrder | NewOrder) -> Answer:
+def _replay(plan: PlacePlan, named: StoredOrder | NewOrder) -> Telling:
     """Answer a client order id that was used before: as the first time, or refuse the reuse."""
     order = plan.order
     asked = (
@@ -302,5 +308,9 @@ def _replay(plan: PlacePlan, named: StoredOrder | NewOrder) -> Answer:
         named.market_id, named.side, named.price_ticks, named.quantity_lots, named.time_in_force,
     )  # fmt: skip
     if asked != before:
-        return refused_answer(plan.command, "client_order_id_reused")
-    return order_answer(plan.command, named, plan.trading, replayed=True)
+        return partial(refused_answer, plan.command, "client_order_id_reused")
+    return partial(order_answer, plan.command, named, plan.trading, replayed=True)
+
+
+def _same(answer: Answer) -> Answer:
+    return answer

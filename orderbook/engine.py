@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from django.db import connection
-
 from edge.ids import batch_at
 from live.outbox import record
 from orderbook.batch import Batch
@@ -32,8 +30,10 @@ class MarketEngine:
 
     def execute(self, commands: Sequence[Command], /) -> list[Answer]:
         """Decide and write a batch; see `orderbook.batch`."""
-        self.memory.refresh()
-        batch = Batch(self.memory, commands, self._batch_id())
+        sequence = self.memory.refresh()
+        now_us = time.time_ns() // 1000
+        batch_id = batch_at(now_us, sequence=sequence, after_id=self.memory.newest_order_id)
+        batch = Batch(self.memory, commands, batch_id)
         self._outcome = batch.outcome
         answers = batch.run()
         record(events_of(batch.outcome, self.memory))
@@ -50,11 +50,3 @@ class MarketEngine:
         if self._outcome is not None:
             self._outcome.take_back()
             self._outcome = None
-
-    def _batch_id(self) -> int:
-        """The batch's name: order ids grow with it, so they are time priority."""
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT nextval('orderbook_batch_sequence')")
-            (sequence,) = cursor.fetchone()
-        newest = self.memory.newest_order_id
-        return batch_at(time.time_ns() // 1000, sequence=sequence, after_id=newest)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from django.db import connection, transaction
 
+from edge.postgres import raw_cursor
 from orderbook.book import Book, Side
 from orderbook.matching import MarketState, Terms
 from orderbook.models import Market
@@ -17,7 +18,10 @@ from wallet.accounts import FEES, Purpose, open_accounts
 
 FETCH_ROWS = 10_000
 # The sum, not the newest: of two changes made at once the older revision may commit last.
-REVISIONS = "SELECT coalesce(sum(revision), 0) FROM orderbook_market WHERE shard = %s"
+REVISIONS = """
+SELECT coalesce(sum(revision), 0)::bigint, nextval('orderbook_batch_sequence')
+  FROM orderbook_market WHERE shard = %s
+"""
 NEWEST_ORDER = "SELECT coalesce(max(id), 0) FROM orderbook_order WHERE market_id = ANY(%s)"
 RESTING_ORDERS = """
 SELECT id, user_id, side, price_ticks, remaining_lots, hold_id
@@ -100,18 +104,26 @@ class Memory:
         self.hold_of.clear()
         self._accounts.clear()
         self._revision = 0
-        self.refresh()
+        with transaction.atomic():
+            self.refresh()
 
-    def refresh(self) -> None:
+    def refresh(self) -> int:
         """Notice markets that an operator made or changed since the last batch.
 
-        One small look-up when nothing changed. New markets are loaded with their orders.
+        One small look-up when nothing changed, which also gives the number of the next batch:
+        the batch's ids grow with it, so they are time priority. New markets are loaded with
+        their orders. Inside a transaction.
         """
-        with connection.cursor() as cursor:
-            cursor.execute(REVISIONS, [self.shard])
-            revision = int(cursor.fetchone()[0])
-        if revision == self._revision:
-            return
+        with raw_cursor() as cursor:
+            row = cursor.execute(REVISIONS, (self.shard,), prepare=True).fetchone()
+        assert row is not None
+        revision, sequence = row
+        if revision != self._revision:
+            self._adopt_markets()
+            self._revision = revision
+        return int(sequence)
+
+    def _adopt_markets(self) -> None:
         markets = Market.objects.filter(shard=self.shard).select_related("quote_asset")
         for market in markets:
             known = self.markets.get(market.pk)
@@ -119,7 +131,6 @@ class Memory:
                 self.markets[market.pk] = self._opened(market)
             else:
                 known.adopt(market)
-        self._revision = revision
 
     def _opened(self, market: Market) -> Trading:
         trading = Trading(market)

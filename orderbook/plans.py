@@ -60,7 +60,7 @@ class PlacePlan:
         return TRANSFERS_PER_FILL * len(self.report.fills) + 1
 
     def wallets(self) -> list[tuple[int, int]]:
-        """The wallets (person, asset) it touches, beside those that its makers' holds name."""
+        """The wallets (person, asset) it touches, those of its makers' holds included."""
         report = self.report
         assert report is not None
         if report.refusal:
@@ -73,6 +73,7 @@ class PlacePlan:
             (user_id, pays),
             (user_id, gets),
             *((fill.maker_owner_id, pays) for fill in report.fills),
+            *((fill.maker_owner_id, gets) for fill in report.fills),
         ]
 
     def makers(self) -> list[int]:
@@ -102,8 +103,11 @@ class CancelPlan:
         return 1
 
     def wallets(self) -> list[tuple[int, int]]:
-        """None: the hold names the wallet."""
-        return []
+        """The wallet of the hold it releases."""
+        if self.order is None:
+            return []
+        pays, _ = self.trading.sides_of(self.order.side)
+        return [(self.order.owner_id, pays)]
 
     def makers(self) -> list[int]:
         """The order whose hold it releases."""

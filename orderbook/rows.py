@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from struct import Struct
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 
-from edge.postgres import array, copy_rows, int64_field, text_field
+from edge.postgres import array, copying, int64_field, text_field
 from orderbook.models import OrderState
 
 COPY_ORDERS = """
@@ -36,8 +37,11 @@ UPDATE orderbook_order AS o
        ended_id = u.ended_id
   FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::smallint[],
               %s::bigint[]) AS u(id, lots, minor, fee, state, ended_id)
- WHERE o.id = u.id AND o.state = 0
+ WHERE o.id = u.id AND o.state = 0 AND o.id = ANY(%s::bigint[])
 """
+"""The ids come twice: a join alone does not tell PostgreSQL which months to leave out."""
+
+Told = TypeVar("Told")
 
 _ORDER = Struct("!h iq ii iq ih ih iq iq ih iq iq iq ih iq iq iq").pack
 _FILL = Struct("!h iq ii ih iq iq iq iq iq iq iq iq iq iq").pack
@@ -150,41 +154,49 @@ class NewFill:
 
 def write_rows(
     cursor: psycopg.Cursor[Any],
-    orders: Iterable[NewOrder],
-    fills: Iterable[NewFill],
-    changes: Iterable[OrderChange],
-) -> None:
-    """Write what a batch decided: at most three COPYs and one UPDATE."""
-    orders, fills, changes = list(orders), list(fills), sorted(changes, key=_order_id)
-    if orders:
-        copy_rows(cursor, COPY_ORDERS, (order.packed() for order in orders))
-        copy_rows(
-            cursor,
-            COPY_CLIENT_ORDERS,
-            (_CLIENT_ORDER(2, 16, order.digest, 8, order.id) for order in orders),
-        )
-    if fills:
-        copy_rows(cursor, COPY_FILLS, (fill.packed() for fill in fills))
+    orders: Sequence[NewOrder],
+    fills: Sequence[NewFill],
+    changes: Sequence[OrderChange],
+    *,
+    meanwhile: Callable[[], Told],
+) -> Told:
+    """Write what a batch decided: at most three COPYs and one UPDATE.
+
+    Calls `meanwhile` while the server takes in the orders, and gives back what that gave.
+    """
     if changes:
-        _change_orders(cursor, changes)
+        with cursor.connection.pipeline():
+            _change_orders(cursor, changes)
+            packed = [order.packed() for order in orders]
+        assert cursor.rowcount == len(changes), "an order changed that was not open"
+    else:
+        packed = [order.packed() for order in orders]
+    with copying(cursor) as copies:
+        if orders:
+            copies.add(COPY_ORDERS, packed)
+        told = meanwhile()
+        if orders:
+            named = (_CLIENT_ORDER(2, 16, order.digest, 8, order.id) for order in orders)
+            copies.add(COPY_CLIENT_ORDERS, named)
+        if fills:
+            copies.add(COPY_FILLS, (fill.packed() for fill in fills))
+    return told
 
 
-def _order_id(change: OrderChange) -> int:
-    return change.order_id
-
-
-def _change_orders(cursor: psycopg.Cursor[Any], changes: list[OrderChange]) -> None:
+def _change_orders(cursor: psycopg.Cursor[Any], changes: Sequence[OrderChange]) -> None:
+    changes = sorted(changes, key=attrgetter("order_id"))
+    ids = array(c.order_id for c in changes)
     ended = ",".join("NULL" if c.ended_id is None else str(c.ended_id) for c in changes)
     cursor.execute(
         CHANGE_ORDERS,
         (
-            array(c.order_id for c in changes),
+            ids,
             array(c.lots for c in changes),
             array(c.minor for c in changes),
             array(c.fee_minor for c in changes),
             array(c.state for c in changes),
             f"{{{ended}}}",
+            ids,
         ),
         prepare=True,
     )
-    assert cursor.rowcount == len(changes), "an order changed that was not open"

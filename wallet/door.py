@@ -22,7 +22,7 @@ from typing import Any
 import psycopg
 
 from edge.ids import batch_at, batch_of, first_id
-from edge.postgres import array, copy_rows, raw_cursor
+from edge.postgres import array, copy_rows, copying, raw_cursor
 from wallet import few_rows
 from wallet.copy_rows import entry_bytes, hold_bytes, reference_bytes, transfer_bytes
 from wallet.items import Item, Result
@@ -57,8 +57,9 @@ WRITE_HOLDS = """
 UPDATE wallet_hold AS h SET remaining = u.remaining, state = u.state
   FROM unnest((SELECT %s::bigint[]), (SELECT %s::bigint[]), (SELECT %s::smallint[]))
     AS u(id, remaining, state)
- WHERE h.id = u.id
+ WHERE h.id = u.id AND h.id = ANY(%s::bigint[])
 """
+"""The ids come twice: a join alone does not tell PostgreSQL which months to leave out."""
 COPY_TRANSFERS = """
 COPY wallet_transfer (id, kind, code, asset_id, debit_account_id, amount, credit_account_id,
     hold_id, reverses_id, effective_at, expires_at, reference, memo, released)
@@ -94,26 +95,37 @@ class Posting:
 
 @contextmanager
 def opened(
-    account_ids: Iterable[int], hold_ids: Iterable[int] = (), *, now: datetime | None = None
+    account_ids: Iterable[int],
+    hold_ids: Iterable[int] = (),
+    *,
+    now: datetime | None = None,
+    names_hold_accounts: bool = False,
 ) -> Iterator[Posting]:
     """Open the door on these accounts and holds (and the holds' accounts), and write at the end.
 
     Must run inside a transaction, once. Ids that do not exist are simply not there: the
     rules refuse what names them. An exception in the block writes nothing. `now` is for
-    tests; it defaults to the clock, read after the locks are held.
+    tests; it defaults to the clock, read after the locks are held. A caller that names the
+    holds' accounts among `account_ids` saves a look-up; a hold whose account is not named
+    is then not there.
     """
     with raw_cursor() as cursor:
-        posting = _lock(cursor, set(account_ids), sorted(set(hold_ids)), now)
+        accounts, holds = set(account_ids), sorted(set(hold_ids))
+        if holds and not names_hold_accounts:
+            accounts.update(_accounts_of_holds(cursor, holds))
+        posting = _lock(cursor, accounts, holds, now)
         yield posting
         _write(cursor, posting)
+
+
+def _accounts_of_holds(cursor: psycopg.Cursor[Any], hold_ids: list[int]) -> Iterator[int]:
+    rows = cursor.execute(HOLD_ACCOUNTS, (array(hold_ids),), prepare=True).fetchall()
+    return (id for row in rows for id in row if id is not None)
 
 
 def _lock(
     cursor: psycopg.Cursor[Any], account_ids: set[int], hold_ids: list[int], now: datetime | None
 ) -> Posting:
-    if hold_ids:
-        rows = cursor.execute(HOLD_ACCOUNTS, (array(hold_ids),), prepare=True).fetchall()
-        account_ids.update(id for row in rows for id in row if id is not None)
     rows = cursor.execute(
         LOCK_ACCOUNTS, (array(sorted(account_ids)),), prepare=True, binary=True
     ).fetchall()
@@ -150,12 +162,15 @@ def _write(cursor: psycopg.Cursor[Any], posting: Posting) -> None:
     if len(ledger.transfers) <= few_rows.MOST_ROWS:
         rows = (references, ledger.transfers, ledger.entries, first_id(posting.batch), accounts)
         cursor.execute(few_rows.WRITE, few_rows.parameters(*rows), prepare=True)
+        assert cursor.rowcount == len(accounts)
+        if ledger.new_hold_ids:
+            copy_rows(cursor, COPY_HOLDS, _new_holds(ledger))
+        holds = _changed_holds(ledger)
+        if holds:
+            cursor.execute(WRITE_HOLDS, _hold_columns(holds), prepare=True)
+            assert cursor.rowcount == len(holds)
     else:
         _write_many(cursor, posting, references, accounts)
-    assert cursor.rowcount == len(accounts)
-    if ledger.new_hold_ids:
-        copy_rows(cursor, COPY_HOLDS, (hold_bytes(ledger.holds[id]) for id in ledger.new_hold_ids))
-    _write_holds(cursor, ledger)
 
 
 def _write_many(
@@ -164,29 +179,39 @@ def _write_many(
     references: list[ReferenceRow],
     accounts: list[Account],
 ) -> None:
+    """Write thousands of rows. Whatever can be packed while the server works is packed then."""
     ledger = posting.ledger
-    if references:
-        copy_rows(cursor, COPY_REFERENCES, map(reference_bytes, references))
-    copy_rows(cursor, COPY_TRANSFERS, map(transfer_bytes, ledger.transfers))
-    if ledger.entries:
-        copy_rows(cursor, COPY_ENTRIES, map(entry_bytes, ledger.entries))
+    holds = _changed_holds(ledger)
+    with raw_cursor() as beside:
+        with cursor.connection.pipeline():
+            cursor.execute(WRITE_ACCOUNTS, few_rows.account_columns(accounts), prepare=True)
+            if holds:
+                beside.execute(WRITE_HOLDS, _hold_columns(holds), prepare=True)
+            transfers = list(map(transfer_bytes, ledger.transfers))
+        assert cursor.rowcount == len(accounts)
+        assert not holds or beside.rowcount == len(holds)
+    with copying(cursor) as copies:
+        copies.add(COPY_TRANSFERS, transfers)
+        if references:
+            copies.add(COPY_REFERENCES, map(reference_bytes, references))
+        if ledger.entries:
+            copies.add(COPY_ENTRIES, map(entry_bytes, ledger.entries))
+        if ledger.new_hold_ids:
+            copies.add(COPY_HOLDS, _new_holds(ledger))
     batch = (first_id(posting.batch), len(ledger.transfers))
     cursor.execute(WRITE_BATCH, batch, prepare=True)
-    cursor.execute(WRITE_ACCOUNTS, few_rows.account_columns(accounts), prepare=True)
 
 
-def _write_holds(cursor: psycopg.Cursor[Any], ledger: Ledger) -> None:
+def _new_holds(ledger: Ledger) -> Iterator[bytes]:
+    return (hold_bytes(ledger.holds[id]) for id in ledger.new_hold_ids)
+
+
+def _changed_holds(ledger: Ledger) -> list[HeldFunds]:
+    """The holds of earlier batches that this one shrank or ended, by id."""
     changed = ledger.touched_hold_ids.difference(ledger.new_hold_ids)
-    holds = [ledger.holds[id] for id in sorted(changed)]
-    if not holds:
-        return
-    cursor.execute(
-        WRITE_HOLDS,
-        (
-            array(h.id for h in holds),
-            array(h.remaining for h in holds),
-            array(h.state for h in holds),
-        ),
-        prepare=True,
-    )
-    assert cursor.rowcount == len(holds)
+    return [ledger.holds[id] for id in sorted(changed)]
+
+
+def _hold_columns(holds: list[HeldFunds]) -> tuple[str, ...]:
+    ids = array(h.id for h in holds)
+    return ids, array(h.remaining for h in holds), array(h.state for h in holds), ids

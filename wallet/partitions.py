@@ -59,7 +59,7 @@ def monthly_tables() -> list[str]:
 
 
 def maintain(now: datetime | None = None) -> list[TableReport]:
-    """Make the months from this one to two years ahead on every declared table.
+    """Make the months from this one to five ahead on every declared table.
 
     Each table is a transaction of its own; one that fails does not stop the others. Locks
     the table's DEFAULT partition for a moment for each new month. Safe to run at any time.

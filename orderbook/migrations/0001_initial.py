@@ -106,9 +106,7 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON orderbook_clientorder
 
 def make_partitions(apps: Any, schema_editor: Any) -> None:
     for table in PARTITIONED:
-        ensure_months(
-            schema_editor, table, start=datetime(2026, 1, 1, tzinfo=UTC), months=MONTHS_AHEAD + 12
-        )
+        ensure_months(schema_editor, table, start=datetime.now(UTC), months=MONTHS_AHEAD + 1)
 
 
 class Migration(migrations.Migration):

@@ -10,6 +10,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from edge.ids import first_id_at
+from edge.partitions import MONTHS_AHEAD
 from wallet import partitions, tasks
 from wallet.partitions import maintain, monthly_tables
 
@@ -44,13 +45,13 @@ def test_every_declared_table_is_cut_by_range() -> None:
     assert set(monthly_tables()) <= cut
 
 
-def test_two_years_of_months_are_made_once() -> None:
+def test_the_months_ahead_are_made_once() -> None:
     before = set(months("wallet_entry"))
 
     [entry] = [report for report in maintain(LATER) if report.table == "wallet_entry"]
 
-    assert (entry.made[0], entry.made[-1]) == ("wallet_entry_2031_11", "wallet_entry_2033_11")
-    assert len(entry.made) == 25
+    assert (entry.made[0], entry.made[-1]) == ("wallet_entry_2031_11", "wallet_entry_2032_04")
+    assert len(entry.made) == MONTHS_AHEAD + 1
     assert set(months("wallet_entry")) - before == set(entry.made)
     assert all(not report.made for report in maintain(LATER))
 
@@ -83,7 +84,7 @@ def test_rows_that_no_month_covers_are_said_and_stop_no_other_table() -> None:
     entry = reports["wallet_entry"]
     assert (entry.made, entry.default_rows) == ([], 1)
     assert "would be violated" in entry.error
-    assert len(reports["wallet_transfer"].made) == 25
+    assert len(reports["wallet_transfer"].made) == MONTHS_AHEAD + 1
 
 
 def test_command_fails_when_rows_lie_in_no_month() -> None:

@@ -118,9 +118,7 @@ KINDS = [
 
 def make_partitions(apps: Any, schema_editor: Any) -> None:
     for table in PARTITIONED:
-        ensure_months(
-            schema_editor, table, start=datetime(2026, 1, 1, tzinfo=UTC), months=MONTHS_AHEAD + 12
-        )
+        ensure_months(schema_editor, table, start=datetime.now(UTC), months=MONTHS_AHEAD + 1)
 
 
 def make_kinds(apps: Any, schema_editor: Any) -> None:

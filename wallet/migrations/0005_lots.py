@@ -62,8 +62,8 @@ def make_partitions(apps: Any, schema_editor: Any) -> None:
     ensure_months(
         schema_editor,
         "wallet_lot_move",
-        start=datetime(2026, 1, 1, tzinfo=UTC),
-        months=MONTHS_AHEAD + 12,
+        start=datetime.now(UTC),
+        months=MONTHS_AHEAD + 1,
     )
 
 

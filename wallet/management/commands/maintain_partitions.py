@@ -1,4 +1,4 @@
-"""`manage.py maintain_partitions`: two years of months ahead on every table cut by month."""
+"""`manage.py maintain_partitions`: five months ahead on every table cut by month."""
 
 from __future__ import annotations
 
