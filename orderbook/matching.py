@@ -32,11 +32,17 @@ LARGEST_AMOUNT = 1 << 62
 
 
 class MarketState(IntEnum):
-    """Whether a market trades. Halted and closed take no orders; cancelling is always allowed."""
+    """Where a market stands in its life. Cancelling is always allowed.
+
+    An open market trades continuously, one in auction gathers orders; all others take none.
+    """
 
     OPEN = 0
     HALTED = 1
     CLOSED = 2
+    SCHEDULED = 3
+    AUCTION = 4
+    CLOSING = 5
 
 
 class TimeInForce(IntEnum):
@@ -82,11 +88,25 @@ class Refusal(IntEnum):
     ORDER_UNKNOWN = 12
     ORDER_NOT_OWNED = 13
     REDUCTION_NOT_SMALLER = 14
+    # What the venue does not allow now: `check`, `auction.collect`, `bands`.
+    MARKET_NOT_OPEN = 90
+    PRICE_BEYOND_BAND = 91
+    NOT_IN_AUCTION = 92
+    MEETS_OWN_ORDER = 93
 
     @property
     def code(self) -> str:
         """The stable name that clients see."""
         return self.name.lower()
+
+
+STATE_REFUSALS = {
+    MarketState.HALTED: Refusal.MARKET_HALTED,
+    MarketState.CLOSED: Refusal.MARKET_CLOSED,
+    MarketState.CLOSING: Refusal.MARKET_CLOSED,
+    MarketState.SCHEDULED: Refusal.MARKET_NOT_OPEN,
+}
+"""What an order hears where the market takes none."""
 
 
 class Cause(IntEnum):
@@ -97,6 +117,8 @@ class Cause(IntEnum):
     IMMEDIATE = 2
     SELF_TRADE = 3
     TOO_MANY_FILLS = 4
+    VOLATILITY = 8
+    """The next trade would have been beyond the band: the market halted instead."""
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,9 +239,7 @@ def check(terms: Terms, state: MarketState, *, price_minor: int, quantity_units:
         return Refusal.QUANTITY_TOO_SMALL
     if quantity_lots > terms.most_lots:
         return Refusal.QUANTITY_TOO_LARGE
-    if state is not MarketState.OPEN:
-        return Refusal.MARKET_CLOSED if state is MarketState.CLOSED else Refusal.MARKET_HALTED
-    return Refusal.ACCEPTED
+    return STATE_REFUSALS.get(state, Refusal.ACCEPTED)
 
 
 def place(book: Book, command: Place, most_fills: int = MOST_FILLS) -> Report:
