@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TIMEOUT_S = 0.25
-# KEYS: the caller. ARGV: milliseconds between requests, burst. Answers how long to wait, in ms.
+# KEYS: the caller. ARGV: milliseconds between requests, burst, what this one counts. Answers how
+# long to wait, in ms.
 # The time is Redis's own, so processes with different clocks agree.
 _GCRA = """
 local now = redis.call('TIME')
@@ -34,7 +35,8 @@ local step, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
 local due = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
 local wait = due - now - step * (burst - 1)
 if wait > 0 then return math.ceil(wait) end
-redis.call('SET', KEYS[1], due + step, 'PX', math.ceil(due + step - now))
+local cost = step * tonumber(ARGV[3])
+if cost > 0 then redis.call('SET', KEYS[1], due + cost, 'PX', math.ceil(due + cost - now)) end
 return 0
 """
 
@@ -48,15 +50,17 @@ def _redis() -> redis.Redis:
     )
 
 
-def wait_ms(caller: str, *, per_minute: int, burst: int) -> int:
+def wait_ms(caller: str, *, per_minute: int, burst: int, cost: int = 1) -> int:
     """Count a request and say how long its caller must wait: 0 means it may pass.
+
+    `cost` 0 only asks, for what is counted later if it fails.
 
     When Redis does not answer everyone passes: the limit protects the service, it guards
     no money, and refusing all would be a worse failure than counting none.
     """
     try:
         step_ms = 60_000 / per_minute
-        answer = _redis().eval(_GCRA, 1, f"rate:{caller}", str(step_ms), str(burst))
+        answer = _redis().eval(_GCRA, 1, f"rate:{caller}", str(step_ms), str(burst), str(cost))
     except redis.RedisError as error:
         logger.warning("Rate limits are off, Redis does not answer: %s", error)
         return 0

@@ -20,6 +20,9 @@ from rewards.codes import CheckScheme
 from rewards.events import announce
 from rewards.importing import SeriesUnknown
 from rewards.models import CodeImport, Series
+from rewards.patterns import ALPHABET, PatternInvalid, pattern_of
+from rewards.redemption import money
+from rewards.redemption.rules import BPS, Kind
 from wallet.models import Asset, Code
 
 LONGEST_REASON = 500
@@ -105,6 +108,17 @@ class SeriesTerms:
     valid_from: datetime | None = None
     expires_at: datetime | None = None
     check_scheme: CheckScheme = CheckScheme.NONE
+    kind: Kind | None = None
+    discount_bps: int | None = None
+    is_redeemed_here: bool = False
+    is_personal: bool = False
+    code_pattern: str = ""
+    code_alphabet: str = ALPHABET
+
+    @property
+    def true_kind(self) -> Kind:
+        """What the vouchers are good for; if nobody says, a face value makes them amounts."""
+        return self.kind or (Kind.AMOUNT if self.face_value_minor is not None else Kind.ITEM)
 
 
 def create_series(promise: SeriesTerms, *, actor: User | None) -> Series:
@@ -122,10 +136,18 @@ def create_series(promise: SeriesTerms, *, actor: User | None) -> Series:
             valid_from=promise.valid_from,
             expires_at=promise.expires_at,
             check_scheme=promise.check_scheme.value,
+            kind=promise.true_kind.value,
+            discount_bps=promise.discount_bps,
+            is_redeemed_here=promise.is_redeemed_here,
+            is_personal=promise.is_personal,
+            code_pattern=promise.code_pattern,
+            code_alphabet=promise.code_alphabet,
             created_by=actor,
         )
         units.house_accounts(series.asset_id)
         story = {key: value for key, value in asdict(promise).items() if value}
+        if not promise.code_pattern:
+            del story["code_alphabet"]
         _note(actor, "create_series", series, after={key: str(story[key]) for key in story})
         announce("series_created", series.code, series=series.code)
     return series
@@ -144,6 +166,26 @@ def _check(promise: SeriesTerms) -> None:
         raise TermsInvalid("A face value is at least 1, and at most 2^62.")
     if promise.valid_from and promise.expires_at and promise.expires_at <= promise.valid_from:
         raise ValidityImpossible
+    _check_kind(promise)
+
+
+def _check_kind(promise: SeriesTerms) -> None:
+    kind, discount = promise.true_kind, promise.discount_bps
+    if (kind is Kind.PERCENTAGE) != (discount is not None):
+        raise TermsInvalid("A percentage says how much, in hundredths of a percent; nothing else.")
+    if discount is not None and not 1 <= discount <= BPS:
+        raise TermsInvalid(f"A percentage is 1 to {BPS} hundredths of a percent.")
+    if kind in (Kind.AMOUNT, Kind.GIFT) and promise.face_value_minor is None:
+        raise TermsInvalid("An amount and a gift balance have a face value.")
+    if kind is Kind.GIFT and not promise.is_redeemed_here:
+        raise TermsInvalid("A gift balance is spent with us: it is redeemed here.")
+    if promise.code_pattern:
+        if promise.check_scheme is not CheckScheme.NONE:
+            raise TermsInvalid("Codes have a pattern of ours or a check scheme of their issuer's.")
+        try:
+            pattern_of(promise.code_pattern, promise.code_alphabet)
+        except PatternInvalid as why:
+            raise TermsInvalid(str(why)) from None
 
 
 def _new_asset(promise: SeriesTerms) -> Asset:
@@ -192,7 +234,7 @@ def set_closed(series_code: str, is_closed: bool, *, actor: User | None, reason:
 
     Who holds a unit of a closed series can still reveal its code.
     """
-    reason = _reason(reason)
+    reason = checked_reason(reason)
     with transaction.atomic():
         series = _locked(series_code)
         if (series.state == Series.State.CLOSED) == is_closed:
@@ -234,7 +276,7 @@ def withdraw(import_id: int, *, actor: User | None, reason: str) -> int:
     Their units leave the account that got them, so this is refused by the ledger once too
     many of them were passed on. The codes stay stored and are never given or taken again.
     """
-    reason = _reason(reason)
+    reason = checked_reason(reason)
     with transaction.atomic():
         code_import = _locked_import(import_id)
         count = _deactivate(code_import)
@@ -243,13 +285,19 @@ def withdraw(import_id: int, *, actor: User | None, reason: str) -> int:
         series = code_import.series
         story = {"import_id": str(import_id), "codes": count}
         _note(actor, "withdraw_import", series, reason=reason, after=story)
-        units.move(
-            reference=f"withdraw:{import_id}",
-            asset_id=series.asset_id,
-            debit=units.holding_account(series.asset_id, code_import.owner_id),
-            credit=units.house_accounts(series.asset_id).issuance,
-            amount=count,
-            code=Code.CLAWBACK,
+        reference = f"withdraw:{import_id}"
+        units.post_all(
+            [
+                *money.transfer(
+                    reference,
+                    series.asset_id,
+                    units.holding_account(series.asset_id, code_import.owner_id),
+                    units.house_accounts(series.asset_id).issuance,
+                    count,
+                    code=Code.CLAWBACK,
+                ),
+                *money.unbacking(series, count, reference),
+            ]
         )
         announce("codes_withdrawn", series.code, series=series.code, **story)
     return count
@@ -296,7 +344,8 @@ def _locked(series_code: str) -> Series:
     return found
 
 
-def _reason(reason: str) -> str:
+def checked_reason(reason: str) -> str:
+    """Shorten a reason to what is stored; refuse an empty one."""
     reason = reason.strip()[:LONGEST_REASON]
     if not reason:
         raise ReasonMissing

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.db.models import F, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -28,6 +28,7 @@ from rewards.forms import PROMISED, SAID, SeriesForm, UploadForm
 from rewards.importing import CodeFile, Outcome, import_codes
 from rewards.models import CodeImport, ImportFault, Reveal, Series
 from rewards.reports import Report, counted
+from rewards.units import GENERIC
 from rewards.uploads import take_uploads_to_disk
 from wallet.accounts import ISSUANCE, REDEEMED
 from wallet.models import Account
@@ -222,8 +223,9 @@ class SeriesAdmin(ModelAdmin):
 
 
 def _balance_of(kind: str) -> QuerySet[Account, Any]:
-    accounts = Account.objects.filter(asset=OuterRef("asset"), owner=None, kind=kind, label="")
-    return accounts.values("balance")
+    accounts = Account.objects.filter(asset=OuterRef("asset"), owner=None, kind=kind)
+    units_only = accounts.exclude(label=GENERIC).order_by().values("asset")
+    return units_only.annotate(sum=Sum("balance")).values("sum")
 
 
 def summary_of(outcome: Outcome) -> str:

@@ -40,6 +40,7 @@ class CodeProblem(StrEnum):
     DELIMITER = "code_delimiter"
     CHECK_WRONG = "code_check_wrong"
     NOT_ASCII = "code_not_ascii"
+    PATTERN = "code_pattern"
 
 
 class CheckScheme(StrEnum):

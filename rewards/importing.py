@@ -30,6 +30,7 @@ from rewards.code_files import BLOCK, CodeRow, RowRules, read_codes
 from rewards.codes import CheckScheme, look_of
 from rewards.events import announce
 from rewards.models import CodeImport, ImportFault, Series
+from rewards.redemption import money
 from rewards.reports import CODE_COLUMN, MESSAGES, MOST_KEPT, Fault, FaultCode, Report
 from rewards.sealing import Sealer, sealer
 from wallet.models import Code
@@ -336,13 +337,26 @@ def _take_in(series: Series, code_import: CodeImport, actor: User | None) -> Non
         object_id=code_import.pk,
         after=story,
     )
-    code_import.transfer_id = units.move(
-        reference=f"import:{code_import.pk}",
-        asset_id=series.asset_id,
-        debit=units.house_accounts(series.asset_id).issuance,
-        credit=units.holding_account(series.asset_id, code_import.owner_id),
-        amount=code_import.code_count,
-        code=Code.ISSUE,
+    code_import.transfer_id = issue(
+        series, code_import.owner_id, code_import.code_count, f"import:{code_import.pk}"
     )
     code_import.save(update_fields=["transfer_id", "first_code_id", "last_code_id"])
     announce("codes_imported", series.code, import_id=str(code_import.pk), **story)
+
+
+def issue(series: Series, owner_id: int | None, count: int, reference: str) -> int:
+    """Issue a unit for each new code and book what they may cost; say the units' transfer."""
+    results = units.post_all(
+        [
+            *money.transfer(
+                reference,
+                series.asset_id,
+                units.house_accounts(series.asset_id).issuance,
+                units.holding_account(series.asset_id, owner_id),
+                count,
+                code=Code.ISSUE,
+            ),
+            *money.backing(series, count, reference),
+        ]
+    )
+    return results[0].transfer_id

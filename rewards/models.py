@@ -10,9 +10,39 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
+from rewards.bulk.models import BulkJob, UploadBlock
 from rewards.codes import CheckScheme
+from rewards.patterns import ALPHABET, Pattern, pattern_of
+from rewards.presents.models import Present
+from rewards.redemption import rules
+from rewards.redemption.models import (
+    ExpirySweep,
+    GenericCode,
+    Partner,
+    Redemption,
+    Voucher,
+)
+from rewards.redemption.rules import BPS
 from rewards.reports import WARNINGS
 from wallet.models import Asset
+
+__all__ = [
+    "BulkJob",
+    "CodeImport",
+    "ExpirySweep",
+    "GenericCode",
+    "ImportFault",
+    "Partner",
+    "Present",
+    "Redemption",
+    "Reveal",
+    "RevealQuerySet",
+    "Series",
+    "SeriesQuerySet",
+    "UploadBlock",
+    "Voucher",
+    "VoucherCode",
+]
 
 
 class SeriesQuerySet(models.QuerySet["Series"]):
@@ -38,7 +68,29 @@ class Series(models.Model):
         ISSUED = "issued"
         CLOSED = "closed"
 
+    class Kind(models.TextChoices):
+        PERCENTAGE = rules.Kind.PERCENTAGE, "percentage off"
+        AMOUNT = rules.Kind.AMOUNT, "amount off"
+        ITEM = rules.Kind.ITEM, "free item"
+        GIFT = rules.Kind.GIFT, "gift balance"
+        TICKET = rules.Kind.TICKET, "entry ticket"
+
     asset = models.OneToOneField(Asset, on_delete=models.PROTECT, related_name="series")
+    kind = models.CharField(max_length=12, choices=Kind, default=Kind.ITEM)
+    discount_bps = models.IntegerField(
+        null=True, blank=True, help_text="Of a percentage, in hundredths of a percent."
+    )
+    is_redeemed_here = models.BooleanField(
+        default=False,
+        help_text="Partners redeem its codes with us, so we owe them the face value.",
+    )
+    is_personal = models.BooleanField(
+        default=False, help_text="Only who revealed a code may use it."
+    )
+    code_pattern = models.CharField(
+        max_length=64, blank=True, help_text="What all codes of the series look like: ####-####*"
+    )
+    code_alphabet = models.CharField(max_length=36, blank=True, default=ALPHABET)
     title = models.CharField(max_length=120)
     description = models.TextField(max_length=2_000, blank=True)
     issuer_name = models.CharField(max_length=120)
@@ -90,6 +142,15 @@ class Series(models.Model):
                 | Q(expires_at__gt=F("valid_from")),
                 name="rewards_series_validity",
             ),
+            models.CheckConstraint(
+                condition=Q(kind=rules.Kind.PERCENTAGE, discount_bps__range=(1, BPS))
+                | (~Q(kind=rules.Kind.PERCENTAGE) & Q(discount_bps__isnull=True)),
+                name="rewards_series_discount",
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind=rules.Kind.GIFT) | Q(face_value_minor__isnull=False),
+                name="rewards_series_gift_value",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -100,16 +161,34 @@ class Series(models.Model):
         """The name the series goes by, in addresses and on the market."""
         return self.asset.code
 
+    @property
+    def pattern(self) -> Pattern | None:
+        """What its codes look like, if it was said."""
+        return pattern_of(self.code_pattern, self.code_alphabet) if self.code_pattern else None
+
+    @property
+    def backing_minor(self) -> int:
+        """What we owe for one voucher of it: its face value if partners redeem it with us."""
+        return (self.face_value_minor or 0) if self.is_redeemed_here else 0
+
 
 class CodeImport(models.Model):
-    """One file of codes that was offered: taken whole, or refused whole, with its report."""
+    """Codes that came together: a file, taken whole or refused whole with its report, or codes
+    that were generated."""
+
+    class Source(models.TextChoices):
+        FILE = "file"
+        GENERATED = "generated"
 
     class State(models.TextChoices):
+        IMPORTING = "importing"
+        CANCELLED = "cancelled"
         IMPORTED = "imported"
         REFUSED = "refused"
         WITHDRAWN = "withdrawn"
 
     series = models.ForeignKey(Series, on_delete=models.PROTECT, related_name="imports")
+    source = models.CharField(max_length=10, choices=Source, default=Source.FILE)
     file_name = models.CharField(max_length=200)
     sha256 = models.BinaryField(max_length=32)
     size_bytes = models.BigIntegerField()
@@ -154,7 +233,11 @@ class CodeImport(models.Model):
                 name="rewards_codeimport_once",
             ),
             models.CheckConstraint(
-                condition=Q(state="refused", code_count=0, transfer_id__isnull=True)
+                condition=Q(
+                    state__in=("refused", "importing", "cancelled"),
+                    code_count=0,
+                    transfer_id__isnull=True,
+                )
                 | Q(code_count=F("row_count"), code_count__gt=0, fault_count=0),
                 name="rewards_codeimport_whole_or_none",
             ),
@@ -203,6 +286,15 @@ class VoucherCode(models.Model):
     digest = models.UUIDField(help_text="Keyed digest of series and code, 128 bits.")
     state = models.SmallIntegerField(choices=State)
     sealed = models.BinaryField()
+    export = models.ForeignKey(
+        BulkJob,
+        on_delete=models.PROTECT,
+        null=True,
+        db_index=False,
+        db_constraint=False,
+        related_name="+",
+        help_text="The file that it went out in, to nobody in particular.",
+    )
 
     class Meta:
         constraints = [
@@ -211,11 +303,14 @@ class VoucherCode(models.Model):
             models.CheckConstraint(condition=Q(state__range=(0, 2)), name="rewards_code_state"),
         ]
         indexes = [
-            # Finds the code to give next: the first of its series that has not expired.
+            # Finds the code to give next: the first of its series that has not expired; and
+            # the codes that expired since the last look.
+            models.Index(fields=["series", "state", "expires_at", "id"], name="rewards_code_next"),
+            # Writes out what a file holds.
             models.Index(
-                fields=["series", "expires_at", "id"],
-                condition=Q(state=0),
-                name="rewards_code_next",
+                fields=["export", "id"],
+                condition=Q(export__isnull=False),
+                name="rewards_code_export",
             ),
         ]
 

@@ -81,6 +81,7 @@ MESSAGES: dict[str, str] = {
     CodeProblem.DELIMITER: "The code holds a quote or a character that separates fields. "
     "Does the header use another delimiter than the lines?",
     CodeProblem.CHECK_WRONG: "The check character of the code does not agree with the others.",
+    CodeProblem.PATTERN: "The code does not follow the pattern of its series.",
     CodeProblem.NOT_ASCII: "The code holds letters beyond A to Z; some look like others.",
 }
 WARNINGS: frozenset[str] = frozenset({CodeProblem.NOT_ASCII, FaultCode.CODE_LOOKS_LIKE})

@@ -116,7 +116,7 @@ def reveal(
     """Burn one unit of a series and show its owner the code that expires soonest.
 
     `request` names this wish for ever: asked again, it brings the same code and burns
-    nothing. Locks one code, then the owner's wallet and the series' redeemed account.
+    nothing. Locks one code, then the owner's wallet and a stripe of the redeemed accounts.
     Raises `SeriesUnknown`, `SeriesNotYetValid`, `NoUnits`, `CodesExpired`, `NoCodesLeft`,
     `CodeUnavailable`, or what else the ledger refuses (a frozen wallet); then nothing moved.
     """
@@ -149,9 +149,9 @@ def _valid_series(series_code: str, now: datetime | None) -> Series:
 def _reveal(
     series: Series, owner: User, request: UUID, ip: str | None, now: datetime | None
 ) -> Opened:
-    burn = units.burn_of(owner.pk, series.asset_id)
+    wallet = units.wallet_of(owner.pk, series.asset_id)
     # This look without a lock keeps people without units off the codes; the ledger decides.
-    if burn is None or burn.available < 1:
+    if wallet is None or wallet.available < 1:
         raise NoUnits
     now = now or timezone.now()
     taken = _take(series, now)
@@ -169,7 +169,7 @@ def _reveal(
         code=taken.code,
         owner=owner,
         request=request,
-        transfer_id=_burn(series, burn, taken.reveal_id),
+        transfer_id=_burn(series, wallet.account_id, taken.reveal_id),
         at=now,
     )
     announce("code_revealed", series.code, reveal_id=str(made.pk), series=series.code)
@@ -195,13 +195,14 @@ def _take(series: Series, now: datetime) -> Taken:
     raise CodesExpired if left.exists() else NoCodesLeft
 
 
-def _burn(series: Series, burn: units.Burn, reveal_id: int) -> int:
+def _burn(series: Series, wallet_id: int, reveal_id: int) -> int:
+    redeemed = units.redeemed_account(series.asset_id, reveal_id)
     try:
         return units.move(
             reference=f"reveal:{reveal_id}",
             asset_id=series.asset_id,
-            debit=burn.wallet,
-            credit=burn.redeemed,
+            debit=wallet_id,
+            credit=redeemed,
             amount=1,
             code=Code.REVEAL,
         )

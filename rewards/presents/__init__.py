@@ -1,0 +1,1 @@
+"""Vouchers from one person to another, who accepts or declines them."""
