@@ -1,5 +1,7 @@
 """Kinds of series, redemption by partners, generic codes, work in bulk, presents."""
 
+from typing import Any
+
 import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
@@ -25,7 +27,7 @@ KINDS = [
 ]
 
 
-def make_kinds(apps, schema_editor):
+def make_kinds(apps: Any, schema_editor: Any) -> None:
     account_kind = apps.get_model("wallet", "AccountKind")
     for code, name, side, floor in KINDS:
         account_kind.objects.get_or_create(
@@ -33,7 +35,7 @@ def make_kinds(apps, schema_editor):
         )
 
 
-def say_kinds(apps, schema_editor):
+def say_kinds(apps: Any, schema_editor: Any) -> None:
     """Series that name a face value were amounts off, before a series could say what it is."""
     series = apps.get_model("rewards", "Series")
     series.objects.filter(face_value_minor__isnull=False).update(kind="amount")

@@ -7,6 +7,7 @@ came with what it posted, in one transaction; so it may be stopped at any moment
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -192,7 +193,7 @@ def _broken_generic(generic: GenericCode, uses: money.Uses, left: int, broken: i
     return items
 
 
-def _note(series: Series, deed: str, story: dict[str, object]) -> None:
+def _note(series: Series, deed: str, story: Mapping[str, object]) -> None:
     audit.record(
         actor=None,
         action=f"rewards.{deed}",

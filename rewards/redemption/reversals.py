@@ -28,7 +28,7 @@ def reversal_of(
 
 def _generic(found: Redemption, now: datetime) -> list[Item]:
     # Locked, so that the sweep of what was left does not pass by meanwhile.
-    generic = GenericCode.objects.select_for_update(no_key=True).get(pk=found.generic_id)
+    generic = GenericCode.objects.select_for_update(no_key=True).get(redemption=found)
     if generic.expires_at <= now or not generic.is_active:
         return [*_to_breakage(found)]
     return [*_to_liability(found), *moves.give_use_back(found, generic)]

@@ -11,7 +11,7 @@ from edge.idempotency import KeyReused
 from edge.models import AuditEvent
 from edge.problems import Refusal
 from live.models import OutboxEvent
-from rewards.models import Partner, Voucher
+from rewards.models import GenericCode, Partner, Voucher
 from rewards.redemption import actions, generics
 from rewards.redemption.actions import Wish, confirm, qualify, reverse, roll_back
 from rewards.redemption.expiry import break_expired, lapse_reservations
@@ -301,7 +301,7 @@ def test_what_expires_is_breakage_once(till: Till) -> None:
     till.given("CARD", "BBBB-1", "BBBB-2", expires_at="2026-06-02")
     till.given("CARD", "CCCC-1")
     code = till.generic("TENOFF", "WELCOME", 4)
-    generics.GenericCode.objects.filter(pk=code.pk).update(expires_at=NOW + timedelta(hours=1))
+    GenericCode.objects.filter(pk=code.pk).update(expires_at=NOW + timedelta(hours=1))
     till.use("AAAA-1")
     till.use("BBBB-1", amount_minor=1_500)
     till.use("WELCOME")
