@@ -81,6 +81,11 @@ class OutboxReader:
         return self._newest > self.settled
 
     @property
+    def read_to(self) -> int:
+        """Where `settle` will bring us: store it in the transaction that takes the events in."""
+        return self._next
+
+    @property
     def lag_events(self) -> int:
         """How many events are not told yet, at most: ids of rolled back ones count too."""
         return max(0, self._newest - self.settled)

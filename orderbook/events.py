@@ -1,4 +1,4 @@
-"""What a batch tells the world: one public event a market, one event with its orders."""
+"""What a batch tells the world: one numbered public event a market, one event with its orders."""
 
 from __future__ import annotations
 
@@ -8,94 +8,99 @@ from collections.abc import Iterator
 import msgspec
 
 from live.events import Event
-from orderbook.memory import Memory
+from orderbook.book import Side
+from orderbook.market_data.checksum import CHECKED_LEVELS, book_checksum
+from orderbook.market_data.feed import Top, advance
+from orderbook.market_data.messages import Level, MarketChange, OrderMoved, Trade
+from orderbook.memory import Memory, Trading
 from orderbook.models import OrderState
 from orderbook.outcome import Outcome
-from orderbook.rows import NewOrder, OrderChange
+from orderbook.rows import NewFill, NewOrder
 
-
-class Trade(msgspec.Struct, frozen=True, array_like=True):
-    """One fill on the public tape: nobody is named."""
-
-    fill_id: str
-    taker_side: str
-    price: int
-    quantity: int
-
-
-class Level(msgspec.Struct, frozen=True, array_like=True):
-    """What waits at one price now; quantity 0 means the level is gone."""
-
-    side: str
-    price: int
-    quantity: int
-
-
-class MarketChange(msgspec.Struct, frozen=True):
-    """All that one commit did to one market, in order."""
-
-    market: str
-    batch: str
-    trades: list[Trade]
-    levels: list[Level]
-
-
-class OrderMoved(msgspec.Struct, frozen=True):
-    """What one commit did to one order, for its owner: `filled_lots` by others since its entry."""
-
-    order_id: str
-    user_id: int
-    market_id: int
-    state: str
-    filled_lots: int
+ORDERS_PER_EVENT = 1000
+_SIDES = {1: "buy", 2: "sell"}
+_STATES = {state.value: state.name.lower() for state in OrderState}
 
 
 def events_of(outcome: Outcome, memory: Memory) -> list[Event]:
-    """Tell a batch: for each market `market.<code>`, and `orders` for the orders' owners."""
+    """Tell a batch: for each market `market.<code>`, and `orders` for the orders' owners.
+
+    Numbers each market's change in its feed row: call it once a batch, in its transaction.
+    """
     batch = str(outcome.first_order_id)
     events = [
         Event(f"market.{change.market}", batch, msgspec.json.encode(change))
         for change in _market_changes(outcome, memory, batch)
     ]
-    moved = list(_orders_moved(outcome))
+    moved = list(_orders_moved(outcome, memory))
     for start in range(0, len(moved), ORDERS_PER_EVENT):
         part = moved[start : start + ORDERS_PER_EVENT]
         events.append(Event("orders", batch, msgspec.json.encode(part)))
     return events
 
 
-ORDERS_PER_EVENT = 1000
-
-
 def _market_changes(outcome: Outcome, memory: Memory, batch: str) -> Iterator[MarketChange]:
-    trades: dict[int, list[Trade]] = defaultdict(list)
+    fills: dict[int, list[NewFill]] = defaultdict(list)
     levels: dict[int, list[Level]] = defaultdict(list)
     for fill in outcome.fills:
-        terms = memory.markets[fill.market_id].terms
-        side = "buy" if fill.taker_side == 1 else "sell"
-        trades[fill.market_id].append(
-            Trade(
-                str(fill.id), side, fill.price_ticks * terms.tick_minor,
-                fill.quantity_lots * terms.lot_units,
-            )
-        )  # fmt: skip
+        fills[fill.market_id].append(fill)
     for market_id, side, price_ticks, lots in outcome.level_changes():
         terms = memory.markets[market_id].terms
         levels[market_id].append(
             Level(side, price_ticks * terms.tick_minor, lots * terms.lot_units)
         )
-    for market_id in sorted(levels):
+    touched = [memory.markets[market_id] for market_id in sorted(levels)]
+    sequences = advance([_top(trading, fills[trading.id]) for trading in touched])
+    for trading in touched:
         yield MarketChange(
-            memory.markets[market_id].code, batch, trades[market_id], levels[market_id]
-        )
+            trading.code, sequences[trading.id], batch, _checksum(trading),
+            [_trade(fill, trading) for fill in fills[trading.id]], levels[trading.id],
+        )  # fmt: skip
 
 
-def _orders_moved(outcome: Outcome) -> Iterator[OrderMoved]:
-    rows: list[NewOrder | OrderChange] = [*outcome.orders.values(), *outcome.changes.values()]
-    for row in rows:
-        if isinstance(row, NewOrder):
-            order_id, filled = row.id, row.quantity_lots - row.remaining_lots
-        else:
-            order_id, filled = row.order_id, row.lots
-        state = OrderState(row.state).name.lower()
-        yield OrderMoved(str(order_id), row.user_id, row.market_id, state, filled)
+def _top(trading: Trading, fills: list[NewFill]) -> Top:
+    """The market's best prices as the batch leaves them, and its last trade if it had one."""
+    tick, lot = trading.tick_minor, trading.lot_units
+    bid = trading.book.best(Side.BUY) or (0, 0)
+    ask = trading.book.best(Side.SELL) or (0, 0)
+    last = (0, 0, 0)
+    if fills:
+        last = (fills[-1].price_ticks * tick, fills[-1].quantity_lots * lot, fills[-1].id)
+    return Top(trading.id, bid[0] * tick, bid[1] * lot, ask[0] * tick, ask[1] * lot, *last)
+
+
+def _checksum(trading: Trading) -> int:
+    tick, lot = trading.tick_minor, trading.lot_units
+    depth = trading.book.depth(CHECKED_LEVELS)
+    return book_checksum(
+        [(price * tick, lots * lot) for price, lots in depth.bids],
+        [(price * tick, lots * lot) for price, lots in depth.asks],
+    )
+
+
+def _trade(fill: NewFill, trading: Trading) -> Trade:
+    return Trade(
+        str(fill.id), _SIDES[fill.taker_side], fill.price_ticks * trading.tick_minor,
+        fill.quantity_lots * trading.lot_units, fill.amount_minor,
+    )  # fmt: skip
+
+
+def _orders_moved(outcome: Outcome, memory: Memory) -> Iterator[OrderMoved]:
+    for row in outcome.orders.values():
+        yield _entered(row)
+    for change in outcome.changes.values():
+        waiting = memory.markets[change.market_id].book.orders.get(change.order_id)
+        yield OrderMoved(
+            str(change.order_id), change.user_id, change.market_id, False, _STATES[change.state],
+            waiting.lots if waiting else 0, change.lots, change.minor, change.fee_minor,
+        )  # fmt: skip
+
+
+def _entered(row: NewOrder) -> OrderMoved:
+    """A new order with all that befell it in its own batch, as maker too."""
+    return OrderMoved(
+        str(row.id), row.user_id, row.market_id, True, _STATES[row.state],
+        row.remaining_lots if row.state == OrderState.OPEN else 0,
+        row.quantity_lots - row.remaining_lots, row.taken_minor + row.made_minor,
+        row.taken_fee_minor + row.made_fee_minor,
+    )  # fmt: skip

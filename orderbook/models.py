@@ -13,7 +13,22 @@ from django.db import models
 from django.db.models import F, Q
 
 from edge.ids import time_of
+from orderbook.feed_models import (
+    BookChange,
+    Candle,
+    Feed,
+    OwnEvent,
+    OwnFeed,
+    PriceLevel,
+    Projection,
+    Projector,
+)
 from wallet.models import Asset
+
+__all__ = [
+    "BookChange", "Candle", "ClientOrder", "Feed", "Fill", "Market", "Order", "OrderQuerySet",
+    "OrderState", "OwnEvent", "OwnFeed", "PriceLevel", "Projection", "Projector",
+]  # fmt: skip
 
 
 class OrderState(IntEnum):

@@ -2,14 +2,19 @@
 
 from django.urls import path
 
-from orderbook import api
+from orderbook.api import markets, owners
 
 urlpatterns = [
-    path("markets/", api.Markets.as_view()),
-    path("markets/<str:market>/", api.OneMarket.as_view()),
-    path("markets/<str:market>/book/", api.MarketBook.as_view()),
-    path("markets/<str:market>/trades/", api.MarketTrades.as_view()),
-    path("orders/", api.Orders.as_view()),
-    path("orders/<id:order_id>/", api.OneOrder.as_view()),
-    path("fills/", api.Fills.as_view()),
+    path("markets/", markets.Markets.as_view()),
+    path("markets/<str:market>/", markets.OneMarket.as_view()),
+    path("markets/<str:market>/ticker/", markets.MarketTicker.as_view()),
+    path("markets/<str:market>/book/", markets.MarketBook.as_view()),
+    path("markets/<str:market>/changes/", markets.MarketChanges.as_view()),
+    path("markets/<str:market>/trades/", markets.MarketTrades.as_view()),
+    path("markets/<str:market>/candles/", markets.MarketCandles.as_view()),
+    path("orders/", owners.Orders.as_view()),
+    path("orders/events/", owners.OwnEvents.as_view()),
+    path("orders/events/position/", owners.OwnPosition.as_view()),
+    path("orders/<id:order_id>/", owners.OneOrder.as_view()),
+    path("fills/", owners.Fills.as_view()),
 ]

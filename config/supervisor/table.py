@@ -77,6 +77,7 @@ def processes(place: Place) -> tuple[Process, ...]:
         _gateway(place),
         *(_writer(place, shard) for shard in range(place.shard_count)),
         Process("relay", (place.python, "manage.py", "relay")),
+        Process("market-data", (place.python, "manage.py", "market_data")),
         _worker(place),
         Process("beat", (*_celery(place), "beat", "--loglevel", "WARNING")),
         Process("simulator", (place.python, "manage.py", "simulate", "--origin", place.origin)),

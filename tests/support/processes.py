@@ -292,6 +292,9 @@ class Scrip:
         if name == "relay":
             sql = "SELECT 1 FROM live_relay WHERE heartbeat_at > %s"
             return lambda: bool(self.query(sql, since))
+        if name == "market-data":
+            sql = "SELECT 1 FROM orderbook_projector WHERE heartbeat_at > %s"
+            return lambda: bool(self.query(sql, since))
         return lambda: True
 
 

@@ -8,7 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from orderbook.market_data import DepthOfMarket, depth
+from orderbook.market_data.books import DepthOfMarket, depth
 from orderbook.models import Market, Order
 from web.live import render_live
 from web.market_board import all_markets, chart_of, market_rows, newest_trades

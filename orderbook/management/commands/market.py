@@ -10,7 +10,7 @@ from django.db import IntegrityError
 from accounts.models import User
 from edge.problems import Refusal
 from orderbook.actions import change_state, open_market
-from orderbook.market_data import last_price
+from orderbook.market_data.days import feed_of
 from orderbook.models import Market
 from orderbook.verifying import verify_market
 from wallet.models import Asset
@@ -75,9 +75,11 @@ class Command(BaseCommand):
         self.stdout.write(f"market {market.code} is open")
 
     def list(self, options: dict[str, Any]) -> None:
-        for market in Market.objects.select_related("base_asset", "quote_asset").order_by("code"):
+        for market in Market.objects.select_related("base_asset", "quote_asset", "feed").order_by(
+            "code"
+        ):
             pair = f"{market.base_asset.code} for {market.quote_asset.code}"
-            price = last_price(market)
+            price = feed_of(market).last_price
             self.stdout.write(
                 f"{market.code:24} {market.state:8} shard {market.shard}  {pair}"
                 f"  last {'none' if price is None else price}"
