@@ -17,6 +17,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from edge.fields import checked_query
+from edge.ids import EPOCH
 from edge.pagination import CursorPage, Page, read_cursor, read_limit, write_cursor
 from orderbook.api.serializers import (
     BookOut,
@@ -158,7 +159,7 @@ class CandlePage(CursorPage):
         limit = read_limit(asked.get("limit"))
         newest = timezone.now()
         if "to" in asked:
-            newest = min(newest, asked["to"] - timedelta(microseconds=1))
+            newest = min(newest, max(asked["to"], EPOCH) - timedelta(microseconds=1))
         if "cursor" in asked:
             (last_s,) = read_cursor(asked["cursor"], scope, 1)
             newest = datetime.fromtimestamp(last_s, UTC)

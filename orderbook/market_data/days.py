@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from django.db.models import JSONField, QuerySet
+from django.db.models import QuerySet, TextField
 from django.db.models.expressions import RawSQL
 
 from orderbook.models import Feed, Market
@@ -23,7 +23,7 @@ DAY = timedelta(hours=24)
 DAY_OF_MARKET = """
 SELECT json_build_object('open', coalesce(before.close, inside.first), 'high', inside.high,
          'low', inside.low, 'volume', inside.volume, 'turnover', inside.turnover,
-         'trades', inside.trades, 'closes', inside.closes)
+         'trades', inside.trades, 'closes', inside.closes)::text
   FROM (SELECT max(high) AS high, min(low) AS low, coalesce(sum(volume), 0) AS volume,
                coalesce(sum(turnover), 0) AS turnover, coalesce(sum(trades), 0) AS trades,
                (array_agg(open ORDER BY start_s))[1] AS first,
@@ -60,16 +60,14 @@ def with_days(markets: QuerySet[Market], *, now: datetime) -> QuerySet[Market]:
     start_s = int((now - DAY).timestamp()) // 60 * 60
     hour_s = -(-start_s // 3600) * 3600
     window = (start_s, hour_s, hour_s, start_s)
-    day = RawSQL(f"({DAY_OF_MARKET})", window, output_field=JSONField())  # noqa: S611
+    day = RawSQL(f"({DAY_OF_MARKET})", window, output_field=TextField())  # noqa: S611
     related = markets.select_related("base_asset", "quote_asset", "feed")
     return cast("QuerySet[Market]", related.annotate(day=day))
 
 
 def day_of(market: Market) -> Day:
     """The day of a market that came through `with_days`."""
-    found: Any = market.day  # type: ignore[attr-defined]  # annotated
-    if isinstance(found, str):
-        found = json.loads(found)
+    found: dict[str, Any] = json.loads(market.day)  # type: ignore[attr-defined]  # annotated
     return Day(**{**found, "closes": tuple(found["closes"] or ())})
 
 

@@ -42,9 +42,9 @@ SELECT market_id, sequence, fill_id FROM orderbook_projection
  WHERE market_id = ANY(%s::int[]) ORDER BY market_id FOR UPDATE
 """
 MOVE_PROJECTIONS = """
-UPDATE orderbook_projection AS p SET sequence = u.sequence, fill_id = u.fill_id
-  FROM unnest(%s::int[], %s::bigint[], %s::bigint[]) AS u(market_id, sequence, fill_id)
- WHERE p.market_id = u.market_id
+INSERT INTO orderbook_projection (market_id, sequence, fill_id)
+SELECT * FROM unnest(%s::int[], %s::bigint[], %s::bigint[])
+    ON CONFLICT (market_id) DO UPDATE SET sequence = excluded.sequence, fill_id = excluded.fill_id
 """
 SET_LEVELS = """
 INSERT INTO orderbook_pricelevel AS l (market_id, side, price, quantity)
@@ -117,6 +117,8 @@ class Gathered:
     def take_change(self, market_id: int, change: MarketChange, payload: bytes) -> None:
         """Fold one market's next change in; note a market that missed some."""
         progress = self.progress.get(market_id)
+        if progress is None and change.sequence == 1:
+            progress = self.progress[market_id] = Progress(0, 0)
         if market_id in self.to_rebuild or (progress and change.sequence <= progress.sequence):
             return
         if progress is None or change.sequence != progress.sequence + 1:

@@ -11,10 +11,13 @@ ALTER TABLE orderbook_pricelevel SET (fillfactor = 50);
 ALTER TABLE orderbook_ownfeed SET (fillfactor = 70);
 ALTER TABLE orderbook_candle SET (fillfactor = 80);
 INSERT INTO orderbook_projector (id, position) VALUES (1, 0);
+-- A market that was traded on before has no first change: its tables are made from its orders.
 INSERT INTO orderbook_feed (market_id, sequence, last_price, last_quantity, last_fill_id)
-SELECT DISTINCT ON (m.id) m.id, 1, f.price_ticks * m.tick_minor, f.quantity_lots * m.lot_units, f.id
-  FROM orderbook_market AS m JOIN orderbook_fill AS f ON f.market_id = m.id
- ORDER BY m.id, f.id DESC;
+SELECT m.id, 1, f.price_ticks * m.tick_minor, f.quantity_lots * m.lot_units, f.id
+  FROM orderbook_market AS m
+  LEFT JOIN LATERAL (SELECT * FROM orderbook_fill AS l WHERE l.market_id = m.id
+                      ORDER BY l.id DESC LIMIT 1) AS f ON true
+ WHERE EXISTS (SELECT FROM orderbook_order AS o WHERE o.market_id = m.id);
 """
 
 
