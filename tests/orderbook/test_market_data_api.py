@@ -1,4 +1,4 @@
-"""Market data and one's own orders over HTTP: what answers say, what they cost, what they refuse."""
+"""Market data and one's own orders over HTTP: what answers say, cost and refuse."""
 
 from __future__ import annotations
 
