@@ -18,6 +18,7 @@ from django.db import Error, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from edge.problems import Unavailable, answer
+from jobs.health import report
 from live.models import Relay
 from sequencer.models import Shard
 from sequencer.stream import stream_key
@@ -25,6 +26,9 @@ from sequencer.stream import stream_key
 REDIS_TIMEOUT_S = 1.0
 SILENCE_S = 5.0
 """Writers and the relay give a sign of life twice a second at least."""
+
+NEEDED = ("database", "redis", "writers", "relay")
+"""Without these nobody is served. A silent sweeper is shown and delays jobs, but turns nobody away."""
 
 Part = dict[str, Any]
 
@@ -48,7 +52,7 @@ class HealthMiddleware:
 
 def _readiness() -> HttpResponse:
     parts = check_parts()
-    failing = [name for name, part in parts.items() if not part["is_ready"]]
+    failing = [name for name in NEEDED if not parts[name]["is_ready"]]
     if not failing:
         return JsonResponse({"status": "ready", "parts": parts})
     refusal = Unavailable(f"Not ready: {', '.join(failing)}.", parts=parts)
@@ -57,8 +61,14 @@ def _readiness() -> HttpResponse:
 
 
 def check_parts() -> dict[str, Part]:
-    """Ask every part. Costs three short queries and two Redis commands, at most 4 seconds."""
-    checks = {"database": _database, "redis": _redis, "writers": _writers, "relay": _relay}
+    """Ask every part. Costs a handful of short queries and two Redis commands, at most 5 s."""
+    checks = {
+        "database": _database,
+        "redis": _redis,
+        "writers": _writers,
+        "relay": _relay,
+        "jobs": _jobs,
+    }
     return {name: _check(ask) for name, ask in checks.items()}
 
 
@@ -130,6 +140,11 @@ def _relay() -> Part:
         "lag_events": row.lag_events if row else None,
         "lag_ms": row.lag_ms if row else None,
     }
+
+
+def _jobs() -> Part:
+    """The queues, and whether the sweeper lives: then no job waits for ever."""
+    return report().part()
 
 
 def _age_s(moment: datetime | None, now: datetime) -> float | None:

@@ -13,6 +13,9 @@ def test_real_processes_serve_and_come_back_after_kill(start_scrip: StartScrip) 
     scrip = start_scrip(*ALL)
     ready = httpx.get(f"{scrip.web_url}/readyz")
     assert (ready.status_code, ready.json()["status"]) == (200, "ready")
+    jobs = ready.json()["parts"]["jobs"]
+    assert not jobs["is_ready"], "no beat was started: the sweeper is shown to be silent"
+    assert (jobs["queues"], jobs["dead"]) == ([], 0)
     [(epoch,)] = scrip.query("SELECT epoch FROM sequencer_shard")
     writer = scrip.pid("writer")
     scrip.kill("writer")
