@@ -28,7 +28,7 @@ SILENCE_S = 5.0
 """Writers and the relay give a sign of life twice a second at least."""
 
 NEEDED = ("database", "redis", "writers", "relay")
-"""Without these nobody is served. A silent sweeper is shown and delays jobs, but turns nobody away."""
+"""Without these nobody is served. A silent sweeper only delays jobs: it is shown, no more."""
 
 Part = dict[str, Any]
 
