@@ -20,6 +20,8 @@ from edge.problems import Refusal
 
 MOST_KEYS = 25
 """Usable keys a person may have at a time."""
+MOST_PER_S = 1_000_000
+MOST_BURST = 1_000_000
 LONGEST_LIFE = timedelta(days=366 * 5)
 USE_NOTED_EVERY = timedelta(minutes=1)
 
@@ -53,6 +55,14 @@ class ReasonMissing(Refusal):
 
     code = "reason_missing"
     title = "This needs a reason"
+    status = 422
+
+
+class RateOutOfRange(Refusal):
+    """A key's own rate says both how many a second and how many at once."""
+
+    code = "rate_out_of_range"
+    title = f"A rate is 1 to {MOST_PER_S} a second and 1 to {MOST_BURST} at once"
     status = 422
 
 
@@ -164,6 +174,47 @@ def revoke_keys(
                 ip=ip,
             )
     return revoked
+
+
+def check_rate(per_s: int | None, burst: int | None) -> None:
+    """Refuse a rate that says only half, or that is out of range."""
+    if per_s is None and burst is None:
+        return
+    if per_s is None or burst is None:
+        raise RateOutOfRange
+    if not (1 <= per_s <= MOST_PER_S and 1 <= burst <= MOST_BURST):
+        raise RateOutOfRange
+
+
+def set_rate(
+    key_id: int,
+    *,
+    per_s: int | None,
+    burst: int | None,
+    by: User | None,
+    reason: str,
+    ip: str | None = None,
+) -> None:
+    """Give a key a rate of its own at the gateway, or with `None` and `None` take it away.
+
+    Gateways follow within a second. Needs a reason.
+    """
+    if not (reason := reason.strip()):
+        raise ReasonMissing
+    check_rate(per_s, burst)
+    with transaction.atomic():
+        key = ApiKey.objects.select_for_update(no_key=True).get(pk=key_id)
+        record(
+            actor=by,
+            action="accounts.set_rate",
+            object_type="api_key",
+            object_id=key.pk,
+            reason=reason,
+            before={"per_s": key.rate_per_s, "burst": key.rate_burst},
+            after={"per_s": per_s, "burst": burst},
+            ip=ip,
+        )
+        ApiKey.objects.filter(pk=key.pk).update(rate_per_s=per_s, rate_burst=burst)
 
 
 def note_use(key: ApiKey, *, now: datetime) -> None:

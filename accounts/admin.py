@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.forms import Form, ModelForm
 from django.http import HttpRequest, HttpResponse
@@ -21,7 +21,8 @@ from accounts.models import ApiKey, User
 from edge.admin import ReadOnlyAdmin
 from edge.audit import record
 from edge.callers import client_ip
-from edge.reasons import do_with_reason
+from edge.problems import Refusal
+from edge.reasons import ReasonForm, do_with_reason
 
 TRUST_FIELDS = ("is_active", "is_staff", "is_superuser", "groups")
 """What decides who may do what: only a superuser changes it here."""
@@ -136,9 +137,27 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
         )
 
 
+class RateForm(ModelForm):  # type: ignore[type-arg]  # not subscriptable
+    """The one thing of a key that can be changed: what the gateway takes from it."""
+
+    reason = ReasonForm.base_fields["reason"]
+
+    class Meta:
+        model = ApiKey
+        fields = ("rate_per_s", "rate_burst")
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        try:
+            actions.check_rate(cleaned.get("rate_per_s"), cleaned.get("rate_burst"))
+        except Refusal as refusal:
+            raise ValidationError(f"{refusal.title}.") from refusal
+        return cleaned
+
+
 @admin.register(ApiKey)
 class ApiKeyAdmin(ReadOnlyAdmin):
-    """API keys of everybody: found by prefix, name or owner, and revoked in bulk."""
+    """API keys of everybody: found by prefix, name or owner, revoked in bulk, given a rate."""
 
     list_display = ("prefix", "name", "owner", "scopes", "state", "last_used_at", "created_at")
     list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
@@ -146,13 +165,32 @@ class ApiKeyAdmin(ReadOnlyAdmin):
     fields = (
         "prefix", "name", "owner", "scopes", "state",
         "created_at", "last_used_at", "expires_at", "revoked_at",
+        "rate_per_s", "rate_burst", "reason",
     )  # fmt: skip
-    readonly_fields = fields
+    readonly_fields = fields[:-3]
+    form = RateForm
     ordering = ("-id",)
     list_select_related = ("owner",)
     show_full_result_count = False
     list_per_page = 50
     actions = ("revoke",)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("accounts.change_apikey")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.fields if self.has_change_permission(request) else self.fields[:-1]
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+        assert isinstance(request.user, User)
+        actions.set_rate(
+            obj.pk,
+            per_s=form.cleaned_data["rate_per_s"],
+            burst=form.cleaned_data["rate_burst"],
+            by=request.user,
+            reason=form.cleaned_data["reason"],
+            ip=client_ip(request),
+        )
 
     @admin.display(description="state")
     def state(self, key: ApiKey) -> str:

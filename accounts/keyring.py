@@ -24,10 +24,11 @@ from psycopg.rows import TupleRow
 
 from accounts.key_format import read_token
 from accounts.roles import Role
-from accounts.scopes import Scope, ScopeMissing, effective_scopes
+from accounts.scopes import Scope, effective_scopes
 from accounts.tokens import BRAND as SESSION_BRAND
 from accounts.tokens import read_session_token
-from edge.problems import Refusal, Unavailable
+from edge.problems import Refusal, ScopeMissing, Unavailable
+from edge.rates import Rate
 
 logger = logging.getLogger(__name__)
 
@@ -63,12 +64,16 @@ class KeyringStale(Unavailable):
 
 
 class Grant(msgspec.Struct, frozen=True, gc=False):
-    """Who is asking and what they may do. `key_id` is `None` for a browser's token."""
+    """Who is asking and what they may do. `key_id` is `None` for a browser's token.
+
+    `rate` is the key's own limit at the gateway; `None` is what everybody has.
+    """
 
     user_id: int
     key_id: int | None
     scopes: frozenset[Scope]
     session_hash: str = ""
+    rate: Rate | None = None
 
     def require(self, scope: Scope) -> None:
         """Refuse (403 `scope_missing`) unless the grant has the scope."""
@@ -87,7 +92,8 @@ _COLUMNS = f"""
            k.revoked_at IS NULL AND u.is_active,
            u.is_superuser OR EXISTS (
                SELECT FROM accounts_user_groups m JOIN auth_group g ON g.id = m.group_id
-               WHERE m.user_id = u.id AND g.name = '{Role.FINANCE}')
+               WHERE m.user_id = u.id AND g.name = '{Role.FINANCE}'),
+           k.rate_per_s, k.rate_burst
     FROM accounts_apikey k JOIN accounts_user u ON u.id = k.owner_id
 """
 _ALL = f"{_COLUMNS} WHERE k.revoked_at IS NULL AND u.is_active"
@@ -301,7 +307,8 @@ def _named(changed: list[str], kind: str) -> list[int]:
 
 
 def _key_of(row: TupleRow) -> _Key:
-    key_id, _, prefix, owner_id, scopes, expires_at, _, works_in_finance = row
+    key_id, _, prefix, owner_id, scopes, expires_at, _, works_in_finance, per_s, burst = row
     granted = effective_scopes(frozenset(scopes), works_in_finance=works_in_finance)
     expiry = expires_at.timestamp() if expires_at else float("inf")
-    return _Key(Grant(owner_id, key_id, granted), prefix, expiry)
+    rate = None if per_s is None else Rate(per_s, burst)
+    return _Key(Grant(owner_id, key_id, granted, rate=rate), prefix, expiry)

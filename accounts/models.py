@@ -137,6 +137,15 @@ class ApiKey(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     last_used_at = models.DateTimeField(null=True, blank=True, help_text="To the minute.")
     expires_at = models.DateTimeField(null=True, blank=True)
+    rate_per_s = models.PositiveIntegerField(
+        "commands a second",
+        null=True,
+        blank=True,
+        help_text="What the gateway takes from this key; empty is what everybody may send.",
+    )
+    rate_burst = models.PositiveIntegerField(
+        "commands at once", null=True, blank=True, help_text="After a rest; 500 make a full batch."
+    )
     revoked_at = models.DateTimeField(null=True, blank=True)
 
     objects = ApiKeyQuerySet.as_manager()
@@ -151,6 +160,11 @@ class ApiKey(models.Model):
             models.CheckConstraint(
                 condition=Q(expires_at__isnull=True) | Q(expires_at__gt=F("created_at")),
                 name="accounts_apikey_expiry",
+            ),
+            models.CheckConstraint(
+                condition=Q(rate_per_s__isnull=True, rate_burst__isnull=True)
+                | Q(rate_per_s__gte=1, rate_burst__gte=1),
+                name="accounts_apikey_rate",
             ),
         ]
 

@@ -8,7 +8,8 @@ from rest_framework.views import APIView
 
 from accounts.models import ApiKey, User
 from accounts.roles import Role
-from accounts.scopes import FINANCE_SCOPES, Scope, ScopeMissing
+from accounts.scopes import FINANCE_SCOPES, Scope
+from edge.problems import ScopeMissing
 
 
 class HasScope(BasePermission):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from enum import StrEnum
 from functools import lru_cache
 
-from edge.problems import Refusal
-
 
 class Scope(StrEnum):
     """One permission of a key: a room and whether it may write there."""
@@ -24,17 +22,6 @@ FINANCE_SCOPES = frozenset({Scope.FINANCE_READ})
 """Scopes that speak of other people's money: their owner must work in finance."""
 OWN_SCOPES = frozenset(Scope) - FINANCE_SCOPES
 """Scopes that everyone has over what is theirs."""
-
-
-class ScopeMissing(Refusal):
-    """The key was not made for this."""
-
-    code = "scope_missing"
-    title = "The API key lacks a scope"
-    status = 403
-
-    def __init__(self, scope: Scope | str) -> None:
-        super().__init__(f"This needs the scope {scope}.", scope=str(scope))
 
 
 def allowed_scopes(*, works_in_finance: bool) -> frozenset[Scope]:

@@ -19,16 +19,19 @@ from django.conf import settings
 from django.db import connection
 
 from edge.postgres import copy_rows, raw_cursor
+from edge.rates import Rate
 from sequencer import http
 from sequencer.admission import Admission
 from sequencer.commands import Answer, Command
 from sequencer.gateway import Gateway
+from sequencer.limits import GradientLimit
 from sequencer.routes import Draft, Request, Route, read_json
 from sequencer.sender import RedisCommandSender
 
 TABLE = "CREATE TABLE IF NOT EXISTS bench_echo (number bigint NOT NULL, command_id text NOT NULL)"
 COPY = "COPY bench_echo (number, command_id) FROM STDIN WITH (FORMAT binary)"
 SHARD = 4000
+UNLIMITED = Rate(1_000_000, 1_000_000)
 
 
 class EchoEngine:
@@ -84,6 +87,7 @@ class Anybody:
     user_id: int = 1
     key_id: int | None = 1
     scopes: frozenset[str] = frozenset({"orders:write"})
+    rate: Rate = UNLIMITED
 
 
 ANYBODY = Anybody()
@@ -108,7 +112,7 @@ def gateway() -> Gateway:
         routes=[Route("POST", pattern, scope="orders:write", draft=place)],
         authenticator=OpenDoor(),
         sender=RedisCommandSender(settings.REDIS_URL),
-        admission=Admission(),
+        admission=Admission(GradientLimit()),
     )
 
 

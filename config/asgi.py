@@ -13,11 +13,15 @@ from django.conf import settings  # noqa: E402
 
 from accounts.keyring import Keyring  # noqa: E402
 from edge.database import database_conninfo  # noqa: E402
+from edge.rates import Rate  # noqa: E402
 from orderbook.directory import MarketDirectory  # noqa: E402
 from orderbook.gateway_routes import routes  # noqa: E402
 from sequencer.admission import Admission  # noqa: E402
 from sequencer.gateway import Gateway  # noqa: E402
+from sequencer.limits import AimdLimit, GradientLimit  # noqa: E402
 from sequencer.sender import RedisCommandSender  # noqa: E402
+
+LIMITS = {"gradient": GradientLimit, "aimd": AimdLimit}
 
 
 def gateway() -> Gateway:
@@ -28,7 +32,8 @@ def gateway() -> Gateway:
         routes=routes(directory),
         authenticator=keyring,
         sender=RedisCommandSender(settings.REDIS_URL),
-        admission=Admission(),
+        admission=Admission(LIMITS[settings.GATEWAY_LIMIT]()),
+        rate=Rate(settings.GATEWAY_RATE_PER_S, settings.GATEWAY_RATE_BURST),
         services=[keyring, directory],
     )
 

@@ -164,6 +164,12 @@ SHARD_COUNT = env.int("SHARD_COUNT", default=1)
 SEQUENCER_ENGINES = ["orderbook.engine.MarketEngine"]
 """The rooms that apply commands, in the writer of every shard."""
 
+GATEWAY_RATE_PER_S = env.int("GATEWAY_RATE_PER_S", default=200)
+GATEWAY_RATE_BURST = env.int("GATEWAY_RATE_BURST", default=1_000)
+"""Commands that a gateway takes from one key, unless the key has a rate of its own."""
+GATEWAY_LIMIT = env.str("GATEWAY_LIMIT", default="gradient")
+"""How a gateway learns how much may be under way: `gradient`, or `aimd` in its place."""
+
 # -- browsers --------------------------------------------------------------------------
 
 # Cookies know no ports: two embedded copies on one machine would sign each other out.

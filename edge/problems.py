@@ -74,6 +74,17 @@ class Unavailable(Refusal):
         super().__init__(detail, retry_after_s=retry_after_s, **members)
 
 
+class ScopeMissing(Refusal):
+    """The key was not made for this."""
+
+    code = "scope_missing"
+    title = "The API key lacks a scope"
+    status = 403
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"This needs the scope {scope}.", scope=str(scope))
+
+
 class RateLimited(Refusal):
     """Too many requests in too short a time."""
 

@@ -44,6 +44,13 @@ class OrderRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     client_order_id: ClientOrderId | None = None
 
 
+class CancelRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The JSON body of a cancellation within a batch: one of the two names."""
+
+    order_id: str | None = None
+    client_order_id: str | None = None
+
+
 class PlaceOrder(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A new order on its way to the writer."""
 
@@ -63,6 +70,7 @@ class CancelOrder(msgspec.Struct, frozen=True, array_like=True, gc=False):
     client_order_id: str
 
 
+CANCEL_REQUEST = msgspec.json.Decoder(CancelRequest)
 ORDER_REQUEST = msgspec.json.Decoder(OrderRequest)
 _encoder = msgspec.msgpack.Encoder()
 _place = msgspec.msgpack.Decoder(PlaceOrder)

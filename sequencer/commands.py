@@ -13,7 +13,7 @@ import msgspec
 
 LARGEST_BODY_BYTES = 1 << 20
 """The most one command may carry: a batch of orders. Ordinary routes allow far less."""
-COMMANDS_PER_ENTRY = 256
+COMMANDS_PER_ENTRY = 512
 """The most commands one stream entry carries."""
 LARGEST_ENTRY_BYTES = LARGEST_BODY_BYTES + 4096
 """The most bytes one stream entry carries: the largest command with its envelope."""
@@ -31,7 +31,8 @@ class Command(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=Tr
 
     `id` is the request's: 32 hex digits, unique for ever. `kind` names the engine by its
     prefix ("order.place"). `body` is coded as the room that owns the kind decides.
-    `sent_at_us` is the gateway's clock, microseconds since 1970.
+    `sent_at_us` is the gateway's clock, microseconds since 1970. Past `deadline_us` nobody
+    waits for the answer any more and the command must not be carried out; 0 is no deadline.
     """
 
     id: Id
@@ -42,6 +43,7 @@ class Command(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=Tr
     gateway: Id
     sent_at_us: Int63
     body: Body
+    deadline_us: Int63 = 0
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -1,8 +1,11 @@
-"""The gateway: a raw ASGI application that turns requests into commands and answers.
+"""The gateway: turns requests into commands and answers, and keeps the door.
 
-A request is checked from cheap to dear: address, key, scope, room for it, size, content.
-Only then does it become a command on its shard's stream. The gateway has no database
-connection and keeps no state that matters: any number of them may run.
+A request is checked from cheap to dear: address, room for it, key, scope, size, content,
+rate. Only then does it become a command on its shard's stream. The gateway has no database
+connection of its own and keeps no state that matters: any number of them may run.
+
+Commands come in through `sequencer.http`, which calls `find`, `open`, `begin` and `abandon`
+without a task or a message between. All else (health, pages, streams) is ordinary ASGI.
 """
 
 from __future__ import annotations
@@ -14,57 +17,71 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, Protocol, cast
 
 import msgspec
 
 from edge import problems
-from edge.problems import Refusal
-from sequencer.admission import Admission
+from edge.problems import RateLimited, Refusal, ScopeMissing
+from edge.rates import Buckets, Rate
+from sequencer.admission import Admission, Priority
+from sequencer.batches import lay_out, read_batch
 from sequencer.commands import Answer, Command
+from sequencer.exchange import JSON, Exchange
+from sequencer.limits import AimdLimit
 from sequencer.routes import (
     Authenticator,
     Draft,
     MethodNotAllowed,
+    NotFound,
     Principal,
     Request,
     Route,
     RouteTable,
-    malformed,
 )
-from sequencer.sender import CommandSender
+from sequencer.sender import CommandSender, OutcomeUnknown
 
 logger = logging.getLogger(__name__)
 
-BODY_TIMEOUT_S = 10.0
+LINE_SWEEP_S = 0.02
+EVERYBODY = Rate(per_s=200, burst=1_000)
+"""What one key may ask of one gateway, unless the key has a rate of its own."""
+HEALTH_PATH = "/healthz"
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
-
-NO_STORE = (b"cache-control", b"no-store")
-JSON: Headers = [(b"content-type", b"application/json"), NO_STORE]
-PROBLEM: Headers = [(b"content-type", problems.PROBLEM_JSON.encode()), NO_STORE]
-REPLAYED = (b"idempotent-replayed", b"true")
-HEALTH_PATH = "/healthz"
+Pages = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
-class ScopeMissing(Refusal):
-    """The key was not made for this."""
+class BatchExceedsBurst(Refusal):
+    """The key's bucket never holds so many tokens at once."""
 
-    code = "scope_missing"
-    title = "The API key lacks a scope"
-    status = 403
+    code = "batch_exceeds_burst"
+    title = "The batch is larger than the key may ever send at once"
+    status = 422
 
 
-class Disconnected(Exception):
-    """The client left before its request was whole: nobody is there to answer."""
+class Guard(Protocol):
+    """Who stands before some addresses beside the keys, as a waiting room does."""
+
+    def check(self, exchange: Exchange, /) -> None:
+        """Refuse whoever may not pass yet. Waits for nothing."""
+
+
+def bulk_admission() -> Admission:
+    """The door for batches, counted in commands: a few at a time, half a second of work."""
+    limit = AimdLimit(initial=2_000, least=500, most=4_000, slow_s=0.5, step=100)
+    return Admission(limit, shares={Priority.ORDER: 1.0}, most_within=8_000, longest_wait_s=1)
 
 
 class Gateway:
-    """The ASGI application. `services` live as long as it does."""
+    """What the HTTP server serves. `services` live as long as it does.
+
+    `pages` are ASGI applications by the prefix of their addresses.
+    """
 
     def __init__(
         self,
@@ -73,14 +90,224 @@ class Gateway:
         authenticator: Authenticator,
         sender: CommandSender,
         admission: Admission,
+        bulk: Admission | None = None,
+        rate: Rate = EVERYBODY,
+        guard: Guard | None = None,
+        pages: Mapping[str, Pages] | None = None,
         services: Iterable[AbstractAsyncContextManager[object]] = (),
     ) -> None:
         self._routes = RouteTable(routes)
         self._authenticator = authenticator
         self._sender = sender
         self._admission = admission
+        self._bulk = bulk or bulk_admission()
+        self._rate = rate
+        self._buckets = Buckets()
+        self._guard = guard
+        self._pages = tuple((pages or {}).items())
         self._services = (*services, sender)
         self._numbers = count()
+        self._turn_is_due = False
+        self._sweep_is_due = False
+
+    # -- a request for a command: what `sequencer.http` calls ------------------------------
+
+    def find(self, method: str, path: str) -> tuple[Route, Mapping[str, str]] | None:
+        """Say which command a request asks for; None if it is one for the ASGI side."""
+        try:
+            return self._routes.find(method, path)
+        except Refusal:
+            return None
+
+    def open(self, exchange: Exchange) -> None:
+        """The head has arrived: turn away at once whom nothing can help."""
+        route = exchange.route
+        exchange.lane = self._bulk if route.verbs else self._admission
+        if exchange.lane.is_full(route.priority):
+            exchange.lane.refuse()
+            exchange.turn_away()
+            return
+        try:
+            exchange.principal = self._identify(exchange.headers, route)
+            if int(exchange.headers.get(b"content-length", b"0")) > route.body_limit_bytes:
+                raise too_large(route.body_limit_bytes)
+        except Refusal as refusal:
+            exchange.refuse(refusal)
+
+    def begin(self, exchange: Exchange) -> None:
+        """The whole request has arrived: make commands of it, and let it go or wait."""
+        try:
+            self._prepare(exchange)
+            if not exchange.weight:
+                self._answer_batch(exchange)
+            elif exchange.lane.enter(exchange, now=time.monotonic()):
+                self._start(exchange)
+            elif not self._sweep_is_due:
+                self._sweep_is_due = True
+                asyncio.get_running_loop().call_later(LINE_SWEEP_S, self._sweep)
+        except RateLimited as refusal:
+            if refusal.retry_after_s is None:
+                exchange.turn_away()
+            else:
+                exchange.refuse(refusal)
+        except Refusal as refusal:
+            exchange.refuse(refusal)
+        except Exception:
+            logger.exception("%s %s failed", exchange.route.method, exchange.path)
+            exchange.refuse(server_error())
+
+    def abandon(self, exchange: Exchange) -> None:
+        """The client has left: what waits is dropped; what is on its way is done all the same."""
+        if not exchange.is_answered and exchange.is_complete:
+            exchange.lane.give_up(exchange)
+
+    def _identify(self, headers: Mapping[bytes, bytes], route: Route) -> Principal:
+        authorization = headers.get(b"authorization", b"").decode("latin-1")
+        principal = self._authenticator.grant_for(authorization)
+        if route.scope not in principal.scopes:
+            raise ScopeMissing(route.scope)
+        return principal
+
+    def _prepare(self, exchange: Exchange) -> None:
+        """Make drafts of the request, one for each command. Raises a `Refusal`."""
+        route = exchange.route
+        if exchange.body:
+            _check_content_type(exchange.headers)
+        if self._guard is not None:
+            self._guard.check(exchange)
+        request = Request(
+            id=f"{self._sender.gateway}{next(self._numbers) << 12:016x}",
+            principal=exchange.principal,
+            path_values=exchange.path_values,
+            headers=exchange.headers,
+            query=exchange.query,
+            body=exchange.body,
+        )
+        if route.verbs is not None:
+            exchange.drafts = read_batch(request, route.verbs)
+            exchange.weight = sum(isinstance(draft, Draft) for draft in exchange.drafts)
+        else:
+            assert route.draft is not None
+            exchange.drafts = (route.draft(request),)
+        exchange.request_id = request.id
+        exchange.body = b""
+        self._check_rate(exchange)
+
+    def _check_rate(self, exchange: Exchange) -> None:
+        """Take the commands from the caller's bucket; cancellations have one of their own."""
+        who = exchange.principal
+        rate = who.rate or self._rate
+        caller = (exchange.priority == Priority.CANCEL, who.key_id, who.user_id)
+        now = time.monotonic()
+        wait_s = self._buckets.take(caller, rate, count=exchange.weight, now=now)
+        if wait_s == float("inf"):
+            raise BatchExceedsBurst(burst=rate.burst)
+        if wait_s:
+            wait_s += random.uniform(0, max(1, wait_s))
+            detail = f"This key may send {rate.per_s:g} commands a second, {rate.burst} at once."
+            raise RateLimited(detail, retry_after_s=wait_s)
+
+    # -- on its way ------------------------------------------------------------------------
+
+    def _start(self, exchange: Exchange) -> None:
+        """Send the commands of a request that has been let in."""
+        drafts = exchange.drafts
+        try:
+            for shard in {draft.shard for draft in drafts if isinstance(draft, Draft)}:
+                self._sender.check(shard)
+        except Refusal as refusal:
+            self._leave(exchange)
+            exchange.refuse(refusal)
+            return
+        exchange.started_at = time.perf_counter()
+        now_us = time.time_ns() // 1000
+        deadline_us = now_us + int(self._sender.answer_timeout_s * 1_000_000)
+        request_id = exchange.request_id
+        if exchange.route.verbs is None:
+            command = self._command(exchange, drafts[0], request_id, now_us, deadline_us)
+            self._sender.submit(command, partial(self._heard, exchange))
+            return
+        exchange.missing = exchange.weight
+        exchange.answers = cast("list[Answer | Refusal]", list(drafts))
+        for index, draft in enumerate(drafts):
+            if isinstance(draft, Draft):
+                item_id = f"{request_id[:-3]}{index:03x}"
+                command = self._command(exchange, draft, item_id, now_us, deadline_us)
+                self._sender.submit(command, partial(self._heard_one, exchange, index))
+
+    def _command(
+        self,
+        exchange: Exchange,
+        draft: Draft | Refusal,
+        command_id: str,
+        now_us: int,
+        deadline_us: int,
+    ) -> Command:
+        assert isinstance(draft, Draft)
+        who = exchange.principal
+        return Command(
+            id=command_id,
+            kind=draft.kind,
+            user_id=who.user_id,
+            key_id=who.key_id,
+            shard=draft.shard,
+            gateway=self._sender.gateway,
+            sent_at_us=now_us,
+            body=draft.body,
+            deadline_us=deadline_us,
+        )
+
+    def _heard(self, exchange: Exchange, outcome: Answer | Refusal) -> None:
+        """What became of the one command of a request."""
+        self._note(exchange, outcome)
+        exchange.tell(outcome)
+
+    def _heard_one(self, exchange: Exchange, index: int, outcome: Answer | Refusal) -> None:
+        """What became of one command of a batch; the last one answers the request."""
+        exchange.answers[index] = outcome
+        exchange.missing -= 1
+        if not exchange.missing:
+            self._note(exchange, outcome)
+            self._answer_batch(exchange)
+
+    def _answer_batch(self, exchange: Exchange) -> None:
+        answers = exchange.answers or cast("list[Answer | Refusal]", exchange.drafts)
+        exchange.answer(200, JSON, lay_out(answers))
+
+    def _note(self, exchange: Exchange, outcome: Answer | Refusal) -> None:
+        """Let the limit learn from how long it took, and give the room back."""
+        if isinstance(outcome, Answer):
+            exchange.lane.answered(time.perf_counter() - exchange.started_at)
+        elif isinstance(outcome, OutcomeUnknown):
+            exchange.lane.dropped()
+        self._leave(exchange)
+
+    def _leave(self, exchange: Exchange) -> None:
+        exchange.lane.leave(exchange)
+        if not self._turn_is_due:
+            self._turn_is_due = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Once a turn of the event loop, when answers came: learn, and let the next ones go."""
+        self._turn_is_due = False
+        for lane in (self._admission, self._bulk):
+            lane.learn()
+            for place in lane.ready():
+                self._start(cast(Exchange, place))
+
+    def _sweep(self) -> None:
+        """Turn away those who have waited too long in a line."""
+        now = time.monotonic()
+        self._sweep_is_due = False
+        for lane in (self._admission, self._bulk):
+            for place in lane.overdue(now):
+                cast(Exchange, place).turn_away()
+        if self._admission.waiting or self._bulk.waiting:
+            self._sweep_is_due = True
+            asyncio.get_running_loop().call_later(LINE_SWEEP_S, self._sweep)
+
+    # -- all else ----------------------------------------------------------------------------
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -88,74 +315,37 @@ class Gateway:
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
 
-    # -- one request ---------------------------------------------------------------------
-
     async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
         try:
-            if scope["path"] == HEALTH_PATH:
-                await _respond(send, 200, JSON, self._health())
+            if path == HEALTH_PATH:
+                await respond_json(send, self._health())
                 return
-            answer = await self._answer(scope, receive)
-        except Disconnected:
-            return
+            for prefix, pages in self._pages:
+                if path.startswith(prefix):
+                    await pages(scope, receive, send)
+                    return
+            self._routes.find(scope["method"], path)
+            raise NotFound("Commands are served by sequencer.http.")
         except Refusal as refusal:
-            await _refuse(send, refusal)
+            await refuse(send, refusal)
         except Exception:
-            logger.exception("%s %s failed", scope["method"], scope["path"])
-            await _refuse(send, Refusal(code="server_error", title="Something failed", status=500))
-        else:
-            await _respond(send, answer.status, _headers(answer), answer.body)
-
-    async def _answer(self, scope: Message, receive: Receive) -> Answer:
-        """Check the request, make it a command, and wait for what becomes of it."""
-        route, path_values = self._routes.find(method=scope["method"], path=scope["path"])
-        headers: Mapping[bytes, bytes] = dict(scope["headers"])
-        principal = self._identify(headers, route)
-        self._admission.enter()
-        try:
-            body = await _read_body(receive, headers, route.body_limit_bytes)
-            request = Request(
-                id=f"{self._sender.gateway}{next(self._numbers):016x}",
-                principal=principal,
-                path_values=path_values,
-                headers=headers,
-                query=scope["query_string"],
-                body=body,
-            )
-            return await self._sender.send(self._command(request, route.draft(request)))
-        finally:
-            self._admission.leave()
-
-    def _identify(self, headers: Mapping[bytes, bytes], route: Route) -> Principal:
-        authorization = headers.get(b"authorization", b"").decode("latin-1")
-        principal = self._authenticator.grant_for(authorization)
-        if route.scope not in principal.scopes:
-            raise ScopeMissing(f"This needs the scope {route.scope}.", scope=route.scope)
-        return principal
-
-    def _command(self, request: Request, draft: Draft) -> Command:
-        return Command(
-            id=request.id,
-            kind=draft.kind,
-            user_id=request.principal.user_id,
-            key_id=request.principal.key_id,
-            shard=draft.shard,
-            gateway=self._sender.gateway,
-            sent_at_us=time.time_ns() // 1000,
-            body=draft.body,
-        )
+            logger.exception("%s %s failed", scope["method"], path)
+            await refuse(send, server_error())
 
     def _health(self) -> bytes:
         """Alive is alive: whether Redis answers is said, but is not the gateway's health."""
+        lane = self._admission
         return msgspec.json.encode(
             {
                 "status": "ok",
                 "redis": self._sender.is_connected,
-                "in_flight": self._admission.in_flight,
+                "in_flight": lane.in_flight + self._bulk.in_flight,
+                "waiting": lane.waiting + self._bulk.waiting,
+                "limit": lane.limit,
+                "refused": lane.refused + self._bulk.refused,
             }
         )
-
-    # -- the process -----------------------------------------------------------------------
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -170,52 +360,9 @@ class Gateway:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-# -- reading ---------------------------------------------------------------------------------
-
-
-async def _read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int) -> bytes:
-    """Read the body, refusing what is too large, too slow or of another content type."""
-    declared = headers.get(b"content-length", b"0")
-    if not declared.isdigit() or len(declared) > 18:
-        raise malformed("Content-Length is not a number.")
-    if int(declared) > limit:
-        raise _too_large(limit)
-    message = await receive()
-    body = _part(message)
-    if message.get("more_body"):
-        body = await _read_rest(receive, body, limit)
-    if len(body) > limit:
-        raise _too_large(limit)
-    if body:
-        _check_content_type(headers)
-    return body
-
-
-async def _read_rest(receive: Receive, first: bytes, limit: int) -> bytes:
-    parts, size = [first], len(first)
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            while size <= limit:
-                message = await receive()
-                parts.append(_part(message))
-                size += len(parts[-1])
-                if not message.get("more_body"):
-                    break
-    except TimeoutError:
-        detail = f"The body did not arrive within {BODY_TIMEOUT_S:.0f} s."
-        title = "The request took too long to arrive"
-        raise Refusal(detail, code="request_timeout", title=title, status=408) from None
-    return b"".join(parts)
-
-
-def _part(message: Message) -> bytes:
-    if message["type"] == "http.disconnect":
-        raise Disconnected
-    body: bytes = message.get("body", b"")
-    return body
-
-
 def _check_content_type(headers: Mapping[bytes, bytes]) -> None:
+    if headers.get(b"content-type") == b"application/json" and b"content-encoding" not in headers:
+        return
     media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     coding = headers.get(b"content-encoding", b"identity").strip().lower()
     if media_type != b"application/json" or coding != b"identity":
@@ -227,34 +374,32 @@ def _check_content_type(headers: Mapping[bytes, bytes]) -> None:
         )
 
 
-def _too_large(limit: int) -> Refusal:
+def too_large(limit_bytes: int) -> Refusal:
+    """The refusal of a body larger than its route takes."""
     title = "The request body is too large"
-    return Refusal(code="body_too_large", title=title, status=413, limit_bytes=limit)
+    return Refusal(code="body_too_large", title=title, status=413, limit_bytes=limit_bytes)
 
 
-# -- writing ---------------------------------------------------------------------------------
+def server_error() -> Refusal:
+    """The refusal that hides a fault of ours; the log has it."""
+    return Refusal(code="server_error", title="Something failed", status=500)
 
 
-def _headers(answer: Answer) -> Headers:
-    if answer.status < 400:
-        return [*JSON, REPLAYED] if answer.replayed else JSON
-    if answer.status in {429, 503}:
-        return [*PROBLEM, (b"retry-after", b"%d" % random.randint(1, 3))]
-    return [*PROBLEM, REPLAYED] if answer.replayed else PROBLEM
-
-
-async def _refuse(send: Send, refusal: Refusal) -> None:
-    status, named, body = problems.answer(refusal)
-    headers = [(name.lower().encode(), value.encode()) for name, value in named.items()]
+async def refuse(send: Send, refusal: Refusal) -> None:
+    """Answer an ASGI request with a problem."""
+    start, body = problems.asgi_answer(refusal)
     if isinstance(refusal, MethodNotAllowed):
-        headers.append((b"allow", ", ".join(refusal.members["allow"]).encode()))
-    if status in {408, 413}:
-        # What is left of the body is not worth reading.
-        headers.append((b"connection", b"close"))
-    await _respond(send, status, headers, body)
+        start["headers"].append((b"allow", ", ".join(refusal.members["allow"]).encode()))
+    await send(start)
+    await send(body)
 
 
-async def _respond(send: Send, status: int, headers: Headers, body: bytes) -> None:
-    length = (b"content-length", b"%d" % len(body))
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+async def respond_json(send: Send, body: bytes, *, status: int = 200) -> None:
+    """Answer an ASGI request with JSON."""
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"cache-control", b"no-store"),
+        (b"content-length", b"%d" % len(body)),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -24,6 +24,8 @@ from typing import NamedTuple, Protocol, TypeVar
 import msgspec
 
 from edge.problems import Refusal
+from edge.rates import Rate
+from sequencer.admission import Priority
 
 BODY_LIMIT_BYTES = 64 * 1024
 LONGEST_SEGMENT = 100
@@ -40,6 +42,9 @@ class Principal(Protocol):
     def key_id(self) -> int | None: ...
     @property
     def scopes(self) -> AbstractSet[str]: ...
+    @property
+    def rate(self) -> Rate | None:
+        """How many commands a second they may send; None is what everybody may."""
 
 
 class Authenticator(Protocol):
@@ -73,19 +78,28 @@ class Draft(NamedTuple):
     body: bytes
 
 
+DraftOf = Callable[[Request], Draft]
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One method of one address. `{name}` in the pattern matches one path segment.
 
     `draft` is pure and quick (it runs on the event loop) and raises `edge.problems.Refusal`
     for input that cannot be a command. A route with a body wants `application/json`.
+    With `verbs` in place of `draft` the route takes many commands at once (`batches`).
     """
 
     method: str
     pattern: str
     scope: str
-    draft: Callable[[Request], Draft]
+    draft: DraftOf | None = None
     body_limit_bytes: int = BODY_LIMIT_BYTES
+    priority: Priority = Priority.ORDER
+    verbs: Mapping[str, DraftOf] | None = None
+
+    def __post_init__(self) -> None:
+        assert (self.draft is None) != (self.verbs is None), "either a draft or verbs"
 
 
 class NotFound(Refusal):
@@ -118,7 +132,7 @@ class RouteTable:
             assert route.method not in place, f"two routes for {route.method} {route.pattern}"
             place[route.method] = route
 
-    def find(self, *, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
+    def find(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
         """Say which route serves the request, and the values in its path."""
         values: Mapping[str, str] = {}
         by_method = self._fixed.get(path)

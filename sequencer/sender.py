@@ -14,6 +14,7 @@ import logging
 import random
 import secrets
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, Self
 
@@ -46,6 +47,7 @@ RECONNECT_MOST_S = 1.0
 CONNECT_POLLS = 20
 CONNECT_POLL_S = 0.05
 STOP_TIMEOUT_S = 6.0
+STOP_POLL_S = 0.02
 ENTRY_BYTES = LARGEST_BODY_BYTES
 
 
@@ -73,26 +75,37 @@ class CommandSender(AbstractAsyncContextManager["CommandSender"], Protocol):
 
     @property
     def is_connected(self) -> bool: ...
-    def send(self, command: Command, /) -> asyncio.Future[Answer]: ...
+    @property
+    def answer_timeout_s(self) -> float:
+        """How long a command is waited for: past it, nobody wants it done any more."""
+
+    def check(self, shard: int, /) -> None:
+        """Refuse if a command for this shard would be refused just now."""
+
+    def submit(self, command: Command, on_end: OnEnd, /) -> None:
+        """Put a command on its way. `on_end` is called once, with its answer or a `Refusal`."""
+
+
+OnEnd = Callable[[Answer | Refusal], None]
 
 
 class _Pending:
     """A command without its answer yet."""
 
-    __slots__ = ("answer", "encoded", "is_resent", "sent_at", "shard")
+    __slots__ = ("encoded", "is_resent", "on_end", "sent_at", "shard")
 
-    def __init__(
-        self, shard: int, encoded: bytes, *, sent_at: float, answer: asyncio.Future[Answer]
-    ) -> None:
+    def __init__(self, shard: int, encoded: bytes, *, sent_at: float, on_end: OnEnd) -> None:
         self.shard = shard
         self.encoded = encoded
         self.sent_at = sent_at
-        self.answer = answer
+        self.on_end = on_end
         self.is_resent = False
 
 
 class RedisCommandSender:
     """A `CommandSender` over Redis Streams and one publish channel. Belongs to one event loop."""
+
+    answer_timeout_s: float
 
     def __init__(
         self,
@@ -104,7 +117,7 @@ class RedisCommandSender:
     ) -> None:
         self.gateway = secrets.token_hex(8)
         self._url = url
-        self._answer_timeout_s = answer_timeout_s
+        self.answer_timeout_s = answer_timeout_s
         self._resend_after_s = resend_after_s
         self._backlog_limit = backlog_entries
         self._wire: wire.Wire | None = None
@@ -134,35 +147,56 @@ class RedisCommandSender:
 
     async def __aexit__(self, *_: object) -> None:
         """Wait for the open answers, then let go of Redis."""
-        open_answers = [pending.answer for pending in self._pending.values()]
-        if open_answers:
-            await asyncio.wait(open_answers, timeout=STOP_TIMEOUT_S)
+        for _poll in range(round(STOP_TIMEOUT_S / STOP_POLL_S)):
+            if not self._pending:
+                break
+            await asyncio.sleep(STOP_POLL_S)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._wire is not None:
             self._wire.close()
 
+    def check(self, shard: int, /) -> None:
+        """Refuse, with nothing sent, while Redis is away or the shard is far behind."""
+        if self._wire is None:
+            raise Unavailable("The message server does not answer.", code="redis_unavailable")
+        if self._backlog[shard] >= self._backlog_limit:
+            raise BacklogFull("Nothing was done; try again.", retry_after_s=random.uniform(1, 3))
+
     def send(self, command: Command, /) -> asyncio.Future[Answer]:
         """Put a command on its way; the future ends with its answer, or with a `Refusal`.
 
-        Refuses at once, with nothing sent, while Redis is away or the shard is far behind.
+        Refuses at once as `check` does.
         """
-        if self._wire is None:
-            raise Unavailable("The message server does not answer.", code="redis_unavailable")
-        if self._backlog[command.shard] >= self._backlog_limit:
-            raise BacklogFull("Nothing was done; try again.", retry_after_s=random.uniform(1, 3))
+        self.check(command.shard)
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        def end(outcome: Answer | Refusal) -> None:
+            if future.done():
+                return
+            if isinstance(outcome, Refusal):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+        self.submit(command, end)
+        return future
+
+    def submit(self, command: Command, on_end: OnEnd, /) -> None:
+        """Put a command on its way; the caller has asked `check` whether it may.
+
+        `on_end` is called once, on the event loop, never from within this call.
+        """
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Answer] = loop.create_future()
         encoded = encode_command(command)
         self._pending[command.id] = _Pending(
-            command.shard, encoded, sent_at=loop.time(), answer=answer
+            command.shard, encoded, sent_at=loop.time(), on_end=on_end
         )
         self._waiting[command.shard].append(command.id)
         if not self._flush_is_due:
             self._flush_is_due = True
             loop.call_soon(self._flush)
-        return answer
 
     # -- appending -----------------------------------------------------------------------
 
@@ -221,13 +255,13 @@ class RedisCommandSender:
             return
         for answer in answers:
             pending = self._pending.pop(answer.command_id, None)
-            if pending is not None and not pending.answer.done():
-                pending.answer.set_result(answer)
+            if pending is not None:
+                pending.on_end(answer)
 
     def _fail(self, command_id: str, *, is_certain: bool = False) -> None:
         """End a command without an answer. Certain: its only copy was never accepted."""
         pending = self._pending.pop(command_id, None)
-        if pending is None or pending.answer.done():
+        if pending is None:
             return
         wait_s = random.uniform(1, 3)
         if is_certain and not pending.is_resent:
@@ -235,7 +269,7 @@ class RedisCommandSender:
         else:
             detail = "Ask again with the same client id to hear what became of it."
             refusal = OutcomeUnknown(detail, retry_after_s=wait_s)
-        pending.answer.set_exception(refusal)
+        pending.on_end(refusal)
 
     # -- watching over it ------------------------------------------------------------------
 
@@ -289,7 +323,7 @@ class RedisCommandSender:
 
     def _expire(self, now: float) -> None:
         for command_id, pending in list(self._pending.items()):
-            if now - pending.sent_at < self._answer_timeout_s:
+            if now - pending.sent_at < self.answer_timeout_s:
                 break
             self._fail(command_id)
 

@@ -16,13 +16,15 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from edge.problems import Refusal
 from sequencer.commands import Answer, Command, Garbled, decode_commands, encode_answers
+from sequencer.engine import failure
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,15 @@ FIELD = b"c"
 RECONNECT_AFTER_S = 0.05
 RECONNECT_AFTER_MOST_S = 1.0
 SOCKET_TIMEOUT_S = 5.0
+EXPIRED = "Ask again with the same client id to hear what became of it, or to have it done."
+
+
+class Expired(Refusal):
+    """The command waited longer than its client: it was not carried out, this time."""
+
+    code = "expired"
+    title = "The command waited too long and was not carried out"
+    status = 503
 
 
 def stream_key(shard: int) -> str:
@@ -48,6 +59,7 @@ class CommandStream(Protocol):
     def read(self, limit: int, *, wait_s: float) -> list[Command]:
         """The oldest commands that are not acknowledged, at most `limit`.
 
+        A command past its deadline is not among them: it is answered `Expired`, and gone.
         Waits up to `wait_s` for the first, never for more. Returns an empty list when
         there is none or the transport is down.
         """
@@ -76,8 +88,7 @@ class RedisCommandStream:
             socket_connect_timeout=SOCKET_TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
         )
-        self._commands: deque[tuple[Command, str]] = deque()
-        self._entries: deque[_Entry] = deque()
+        self._commands: deque[_Taken] = deque()
         self._answers: dict[str, list[Answer]] = {}
         self._finished: list[bytes] = []
         self._backoff_s = 0.0
@@ -89,19 +100,16 @@ class RedisCommandStream:
             self._top_up(limit, wait_s=wait_s)
         except redis.RedisError as error:
             self._wait_out(error)
-        return [command for command, _ in islice(self._commands, limit)]
+        self._turn_away_expired()
+        return [taken.command for taken in islice(self._commands, limit)]
 
     def position(self, count: int) -> str:
-        return self._commands[count - 1][1]
+        taken = self._commands[count - 1]
+        return f"{taken.entry.id.decode()}:{taken.number}"
 
     def acknowledge(self, answers: Sequence[Answer]) -> None:
         for answer in answers:
-            command, _ = self._commands.popleft()
-            assert answer.command_id == command.id
-            self._answers.setdefault(command.gateway, []).append(answer)
-            self._entries[0].remaining -= 1
-            if not self._entries[0].remaining:
-                self._finished.append(self._entries.popleft().id)
+            self._finish(self._commands.popleft(), answer)
 
     def flush(self) -> None:
         try:
@@ -110,14 +118,40 @@ class RedisCommandStream:
             logger.warning("answers not sent, the commands stay in the stream: %s", error)
         self._redis.close()
 
+    def _finish(self, taken: _Taken, answer: Answer) -> None:
+        assert answer.command_id == taken.command.id
+        self._answers.setdefault(taken.command.gateway, []).append(answer)
+        taken.entry.remaining -= 1
+        if not taken.entry.remaining:
+            self._finished.append(taken.entry.id)
+
+    def _turn_away_expired(self) -> None:
+        """Answer what nobody waits for any more; it goes out with the next round trip.
+
+        The deadline is a gateway's clock and is held against this machine's. Machines
+        whose clocks differ by more than some seconds refuse too much or too little, but a
+        refusal is always safe: the client asks again with the same client id.
+        """
+        now_us = time.time_ns() // 1000
+        if not any(0 < taken.command.deadline_us < now_us for taken in self._commands):
+            return
+        kept: deque[_Taken] = deque()
+        for taken in self._commands:
+            if 0 < taken.command.deadline_us < now_us:
+                self._finish(taken, failure(taken.command, Expired(EXPIRED)))
+            else:
+                kept.append(taken)
+        logger.warning("%d commands of %s had expired", len(self._commands) - len(kept), self._key)
+        self._commands = kept
+
     # -- one round trip --------------------------------------------------------------
 
     def _top_up(self, limit: int, *, wait_s: float) -> None:
         missing = limit - len(self._commands)
         if missing <= 0:
             self._exchange(None)
-        elif self._entries:
-            self._exchange({"streams": {self._key: self._entries[-1].id}, "count": missing})
+        elif self._commands:
+            self._exchange({"streams": {self._key: self._commands[-1].entry.id}, "count": missing})
         else:
             block_ms = max(1, int(wait_s * 1000))
             self._exchange({"streams": {self._key: "0-0"}, "count": missing, "block": block_ms})
@@ -154,10 +188,10 @@ class RedisCommandStream:
             if not commands:
                 self._finished.append(entry_id)
                 continue
-            self._entries.append(_Entry(entry_id, len(commands)))
-            name = entry_id.decode()
-            for index, command in enumerate(commands):
-                self._commands.append((command, f"{name}:{index}"))
+            entry = _Entry(entry_id, len(commands))
+            self._commands.extend(
+                _Taken(command, entry, index) for index, command in enumerate(commands)
+            )
 
     def _wait_out(self, error: redis.RedisError) -> None:
         """Wait before the next try: doubling, with jitter, capped."""
@@ -176,3 +210,11 @@ class _Entry:
     def __init__(self, entry_id: bytes, remaining: int) -> None:
         self.id = entry_id
         self.remaining = remaining
+
+
+class _Taken(NamedTuple):
+    """A command in hand, and its place in the stream."""
+
+    command: Command
+    entry: _Entry
+    number: int

@@ -32,8 +32,9 @@ from accounts.actions import (
 )
 from accounts.models import ApiKey, User
 from accounts.permissions import HasScope
-from accounts.scopes import Scope, ScopeMissing
+from accounts.scopes import Scope
 from edge.models import AuditEvent
+from edge.problems import ScopeMissing
 
 Person = Callable[..., User]
 KEYS = "/api/v1/api-keys/"

@@ -32,11 +32,12 @@ from accounts.actions import create_key, revoke_keys, set_active
 from accounts.key_format import PREFIXES, SECRET_BYTES, read_token, write_token
 from accounts.keyring import Grant, Keyring, KeyringStale, Unauthenticated
 from accounts.models import ApiKey, User
-from accounts.scopes import Scope, ScopeMissing
+from accounts.scopes import Scope
 from accounts.tokens import session_hash, write_session_token
 from config.embedded import Embedded, stop
 from config.guard import Guard
 from edge.database import database_conninfo
+from edge.problems import ScopeMissing
 
 WITHIN_S = 1.0
 Person = Callable[..., User]

@@ -101,8 +101,8 @@ def serve_gateway(shard: int, environment: dict[str, str]) -> Iterator[ServeGate
             port = free.getsockname()[1]
         options |= {"TALLY_SHARD": str(shard)}
         code = f"""
-from sequencer import gateway, http
-http.HEAD_TIMEOUT_S = gateway.BODY_TIMEOUT_S = {patience_s}
+from sequencer import http
+http.HEAD_TIMEOUT_S = http.BODY_TIMEOUT_S = http.READ_TIMEOUT_S = {patience_s}
 http.serve("tests.sequencer.serving:application", host="127.0.0.1", port={port})
 """
         process = subprocess.Popen([sys.executable, "-c", code], env=environment | options)

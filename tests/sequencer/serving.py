@@ -12,8 +12,11 @@ import msgspec
 from django.conf import settings
 
 from edge.problems import Refusal
-from sequencer.admission import Admission
+from edge.rates import Rate
+from sequencer.admission import Admission, Priority
+from sequencer.batches import BATCH_LIMIT_BYTES
 from sequencer.gateway import Gateway
+from sequencer.limits import AimdLimit, GradientLimit
 from sequencer.routes import Draft, Request, Route, read_json
 from sequencer.sender import RedisCommandSender
 
@@ -36,6 +39,7 @@ class Holder:
     user_id: int = 7
     key_id: int | None = 1
     scopes: frozenset[str] = field(default_factory=lambda: frozenset({"tally:write"}))
+    rate: Rate | None = None
 
 
 class TwoKeys:
@@ -44,6 +48,8 @@ class TwoKeys:
     def grant_for(self, authorization: str, /) -> Holder:
         if authorization == "Bearer key-1":
             return Holder()
+        if authorization == "Bearer slow":
+            return Holder(key_id=2, rate=Rate(0.1, 3))
         if authorization == "Bearer reader":
             return Holder(scopes=frozenset())
         raise Refusal(code="unauthenticated", status=401)
@@ -58,19 +64,47 @@ def add_named(request: Request) -> Draft:
     return Draft("tally.add", SHARD, request.path_values["client_id"].encode())
 
 
+def refuse(request: Request) -> Draft:
+    raise Refusal(code="refused_here", status=422)
+
+
 def broken(request: Request) -> Draft:
     raise KeyError("a bug in a route")
+
+
+def limit() -> GradientLimit | AimdLimit:
+    """A fixed limit if the test names one, else the one that learns."""
+    fixed = int(os.environ.get("TALLY_LIMIT", "0"))
+    return AimdLimit(initial=fixed, least=fixed, most=fixed) if fixed else GradientLimit()
 
 
 application = Gateway(
     routes=[
         Route("POST", "/api/v1/tally", scope="tally:write", draft=add),
-        Route("DELETE", "/api/v1/tally/{client_id}", scope="tally:write", draft=add_named),
+        Route(
+            "DELETE",
+            "/api/v1/tally/{client_id}",
+            scope="tally:write",
+            draft=add_named,
+            priority=Priority.CANCEL,
+        ),
+        Route(
+            "POST",
+            "/api/v1/tally/batch",
+            scope="tally:write",
+            verbs={"add": add, "break": refuse},
+            body_limit_bytes=BATCH_LIMIT_BYTES,
+        ),
         Route("POST", "/api/v1/broken", scope="tally:write", draft=broken),
     ],
     authenticator=TwoKeys(),
     sender=RedisCommandSender(
         settings.REDIS_URL, answer_timeout_s=float(os.environ.get("TALLY_TIMEOUT_S", "5"))
     ),
-    admission=Admission(int(os.environ.get("TALLY_LIMIT", "2000"))),
+    admission=Admission(
+        limit(),
+        shares={Priority.CANCEL: 0.25, Priority.ORDER: 0.5},
+        most_within=int(os.environ.get("TALLY_WITHIN", "256")),
+    ),
+    rate=Rate(10_000, 10_000),
 )

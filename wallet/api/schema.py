@@ -8,9 +8,8 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 
-from accounts.scopes import ScopeMissing
 from edge.idempotency import KeyInUse, KeyInvalid, KeyMissing, KeyReused
-from edge.problems import PROBLEM_JSON, RateLimited, Refusal, problem
+from edge.problems import PROBLEM_JSON, RateLimited, Refusal, ScopeMissing, problem
 from wallet import items
 from wallet.problems import LedgerRefusal
 
