@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from scripclient import Refused, Scrip
+from scripclient.types import Side
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class Simulator:
 
     def _place(self, trader: Trader, market: str) -> None:
         self._worth[market] *= 1 + self._random.uniform(-DRIFT, DRIFT)
-        side = self._random.choice(("buy", "sell"))
+        side: Side = self._random.choice(("buy", "sell"))
         away = self._random.uniform(0.002, SPREAD)
         if self._random.random() < CROSSING_CHANCE:
             away = -self._random.uniform(0, SPREAD / 2)

@@ -1,0 +1,145 @@
+"""Each thing that the API can be asked, as data: what both clients send. Nothing is sent here."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from scripclient import types
+
+Answer = TypeVar("Answer")
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True)
+class Call(Generic[Answer]):
+    """One request. It may be sent again: reads change nothing, and writes carry a key."""
+
+    method: str
+    path: str
+    query: Mapping[str, Any] = field(default_factory=dict)
+    body: Mapping[str, Any] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Page(Generic[Row]):
+    """The first page of a list; each page says where the next one is."""
+
+    path: str
+    query: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _given(**query: Any) -> dict[str, Any]:
+    """The parameters that were given. `since` stands for `from`, which is a word of Python."""
+    named = {("from" if name == "since" else name): value for name, value in query.items()}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _write(path: str, body: Mapping[str, Any], key: str) -> Call[Any]:
+    return Call("POST", path, body=body, headers={"Idempotency-Key": key or uuid.uuid4().hex})
+
+
+# -- market data -------------------------------------------------------------------------
+
+
+def markets() -> Page[types.Market]:
+    return Page("/markets/")
+
+
+def market(code: str) -> Call[types.Market]:
+    return Call("GET", f"/markets/{code}/")
+
+
+def ticker(code: str) -> Call[types.Ticker]:
+    return Call("GET", f"/markets/{code}/ticker/")
+
+
+def book(code: str, levels: int) -> Call[types.Book]:
+    return Call("GET", f"/markets/{code}/book/", {"levels": levels})
+
+
+def changes(code: str, after: int) -> Page[types.Change]:
+    return Page(f"/markets/{code}/changes/", {"after": after, "limit": 200})
+
+
+def trades(code: str, since: str | None, to: str | None) -> Page[types.Trade]:
+    return Page(f"/markets/{code}/trades/", _given(since=since, to=to))
+
+
+def candles(
+    code: str, interval: types.Interval, since: str | None, to: str | None
+) -> Page[types.Candle]:
+    query = _given(interval=interval, since=since, to=to, limit=200)
+    return Page(f"/markets/{code}/candles/", query)
+
+
+# -- orders ------------------------------------------------------------------------------
+
+
+def place_order(
+    code: str,
+    *,
+    side: types.Side,
+    quantity: int,
+    price: int | None,
+    time_in_force: str,
+    client_order_id: str,
+    **terms: Any,
+) -> Call[types.PlacedOrder]:
+    body = _given(side=side, price=price, quantity=quantity, time_in_force=time_in_force)
+    name = {"client_order_id": client_order_id or uuid.uuid4().hex}
+    return Call("POST", f"/markets/{code}/orders/", body=body | name | _given(**terms))
+
+
+def cancel_order(code: str, order_id: str) -> Call[types.Json]:
+    return Call("DELETE", f"/markets/{code}/orders/{order_id}/")
+
+
+def cancel_by_client_id(code: str, client_order_id: str) -> Call[types.Json]:
+    return Call("DELETE", f"/markets/{code}/orders/by-client-id/{client_order_id}/")
+
+
+def orders(**asked: Any) -> Page[types.Order]:
+    return Page("/orders/", _given(**asked))
+
+
+def order(order_id: str) -> Call[types.Order]:
+    return Call("GET", f"/orders/{order_id}/")
+
+
+def order_events(after: int) -> Page[types.OrderEvent]:
+    return Page("/orders/events/", {"after": after, "limit": 200})
+
+
+def order_position() -> Call[types.Json]:
+    return Call("GET", "/orders/events/position/")
+
+
+def fills(**asked: Any) -> Page[types.Fill]:
+    return Page("/fills/", _given(**asked))
+
+
+# -- wallets and vouchers ------------------------------------------------------------------
+
+
+def wallets() -> Page[types.Wallet]:
+    return Page("/wallets/")
+
+
+def entries(asset: str, since: str | None, to: str | None) -> Page[types.Entry]:
+    return Page(f"/wallets/{asset}/entries/", _given(since=since, to=to))
+
+
+def pay(to: str, asset: str, amount: int, memo: str, key: str) -> Call[types.Json]:
+    return _write("/payments/", {"to": to, "asset": asset, "amount": amount, "memo": memo}, key)
+
+
+def series() -> Page[types.Json]:
+    return Page("/series/")
+
+
+def reveal(code: str, key: str) -> Call[types.Json]:
+    return _write(f"/series/{code}/reveal/", {}, key)

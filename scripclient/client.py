@@ -1,0 +1,236 @@
+"""The client for programs that do one thing after another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from scripclient import answers, calls, types
+from scripclient.answers import Refused
+from scripclient.book import LocalBook, OutOfStep
+from scripclient.calls import Call, Page
+
+T = TypeVar("T")
+
+FOLLOW_EVERY_S = 0.25
+
+
+class Scrip:
+    """One person's view of a Scrip installation, through one of their API keys.
+
+    Methods that list something are iterators that ask for page after page. `since` and `to` are
+    times as RFC 3339 texts.
+    """
+
+    def __init__(self, origin: str, token: str | None = None) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._http = httpx.Client(
+            base_url=f"{origin.rstrip('/')}/api/v1", headers=headers, timeout=answers.TIMEOUT_S
+        )
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- market data ---------------------------------------------------------------------------
+
+    def markets(self) -> list[types.Market]:
+        """All markets with their prices."""
+        return list(self.pages(calls.markets()))
+
+    def market(self, market: str) -> types.Market:
+        """One market's terms and prices."""
+        return self.send(calls.market(market))
+
+    def ticker(self, market: str) -> types.Ticker:
+        """The best bid and offer, the last trade, and the last 24 hours."""
+        return self.send(calls.ticker(market))
+
+    def book(self, market: str, levels: int = 50) -> types.Book:
+        """The best levels of both sides, at most 1,000 each."""
+        return self.send(calls.book(market, levels))
+
+    def changes(self, market: str, *, after: int) -> Iterator[types.Change]:
+        """What changed after a sequence, in order."""
+        return self.pages(calls.changes(market, after))
+
+    def trades(
+        self, market: str, *, since: str | None = None, to: str | None = None
+    ) -> Iterator[types.Trade]:
+        """The tape, newest first."""
+        return self.pages(calls.trades(market, since, to))
+
+    def candles(
+        self,
+        market: str,
+        interval: types.Interval = "1h",
+        *,
+        since: str | None = None,
+        to: str | None = None,
+    ) -> Iterator[types.Candle]:
+        """Candles, newest first, without gaps."""
+        return self.pages(calls.candles(market, interval, since, to))
+
+    def follow_book(self, market: str, *, every_s: float = FOLLOW_EVERY_S) -> Iterator[LocalBook]:
+        """A book of one's own, kept up for ever; given after each look, changed or not.
+
+        It checks each change's checksum, and begins with a new snapshot where it is out of step.
+        """
+        book: LocalBook | None = None
+        while True:
+            try:
+                book = book or LocalBook(self.book(market, levels=1000))
+                for change in self.changes(market, after=book.sequence):
+                    book.apply(change)
+            except OutOfStep:
+                book = None
+            except Refused as refused:
+                if refused.code not in ("changes_gone", "sequence_unknown"):
+                    raise
+                book = None
+            if book is not None:
+                yield book
+            time.sleep(every_s)
+
+    # -- orders --------------------------------------------------------------------------------
+
+    def place_order(
+        self,
+        market: str,
+        *,
+        side: types.Side,
+        quantity: int,
+        price: int | None = None,
+        time_in_force: str = "gtc",
+        client_order_id: str = "",
+        **terms: Any,
+    ) -> types.PlacedOrder:
+        """Place an order. It has a `client_order_id`, yours or a new one, and so is placed once.
+
+        `terms` are the API's other fields, under their names.
+        """
+        return self.send(
+            calls.place_order(
+                market,
+                side=side,
+                quantity=quantity,
+                price=price,
+                time_in_force=time_in_force,
+                client_order_id=client_order_id,
+                **terms,
+            )
+        )
+
+    def cancel_order(self, market: str, order_id: str) -> types.Json:
+        """Take an order off the book."""
+        return self.send(calls.cancel_order(market, order_id))
+
+    def cancel_by_client_id(self, market: str, client_order_id: str) -> types.Json:
+        """Take an order off the book by one's own name for it."""
+        return self.send(calls.cancel_by_client_id(market, client_order_id))
+
+    def orders(
+        self,
+        *,
+        only_open: bool = False,
+        status: str | None = None,
+        market: str | None = None,
+        side: types.Side | None = None,
+        since: str | None = None,
+        to: str | None = None,
+    ) -> Iterator[types.Order]:
+        """One's own orders, newest first."""
+        status = "open" if only_open else status
+        return self.pages(calls.orders(status=status, market=market, side=side, since=since, to=to))
+
+    def order(self, order_id: str) -> types.Order:
+        """One of one's own orders as it stands now."""
+        return self.send(calls.order(order_id))
+
+    def order_events(self, *, after: int) -> Iterator[types.OrderEvent]:
+        """What happened to one's own orders after a sequence, in order."""
+        return self.pages(calls.order_events(after))
+
+    def order_position(self) -> int:
+        """How far one's own order events are numbered."""
+        return int(self.send(calls.order_position())["sequence"])
+
+    def fills(
+        self,
+        *,
+        market: str | None = None,
+        side: types.Side | None = None,
+        role: str | None = None,
+        order_id: str | None = None,
+        since: str | None = None,
+        to: str | None = None,
+    ) -> Iterator[types.Fill]:
+        """One's own trades, newest first."""
+        return self.pages(
+            calls.fills(market=market, side=side, role=role, order_id=order_id, since=since, to=to)
+        )
+
+    # -- wallets and vouchers ------------------------------------------------------------------
+
+    def wallets(self) -> list[types.Wallet]:
+        """One's own wallets, each with its balance and what of it is available."""
+        return list(self.pages(calls.wallets()))
+
+    def entries(
+        self, asset: str, *, since: str | None = None, to: str | None = None
+    ) -> Iterator[types.Entry]:
+        """The movements on one wallet, newest first."""
+        return self.pages(calls.entries(asset, since, to))
+
+    def pay(self, to: str, asset: str, amount: int, *, memo: str = "", key: str = "") -> types.Json:
+        """Pay somebody by handle, in minor units."""
+        return self.send(calls.pay(to, asset, amount, memo, key))
+
+    def series(self) -> list[types.Json]:
+        """The voucher series there are."""
+        return list(self.pages(calls.series()))
+
+    def reveal(self, series: str, *, key: str = "") -> types.Json:
+        """Burn one unit of a series and see its code."""
+        return self.send(calls.reveal(series, key))
+
+    # -- how it asks ---------------------------------------------------------------------------
+
+    def pages(self, page: Page[T]) -> Iterator[T]:
+        """The rows of a list, page after page."""
+        answer: Any = self.send(Call[Any]("GET", page.path, page.query))
+        while True:
+            yield from answer["results"]
+            if answer["next"] is None:
+                return
+            answer = self.send(Call[Any]("GET", answer["next"].removeprefix("/api/v1")))
+
+    def send(self, call: Call[T]) -> T:
+        """Ask, and ask again where nothing can go wrong by it: all writes carry a key."""
+        for attempt in range(1, answers.TRIES + 1):
+            try:
+                response = self._http.request(
+                    call.method,
+                    call.path,
+                    params=call.query or None,
+                    json=call.body,
+                    headers=call.headers,
+                )
+            except httpx.TransportError:
+                if attempt == answers.TRIES:
+                    raise
+                time.sleep(answers.pause_s(attempt))
+                continue
+            if answers.is_settled(response, attempt):
+                return answers.read(response)  # type: ignore[no-any-return]
+            time.sleep(answers.pause_s(attempt, response))
+        raise AssertionError("unreachable")

@@ -1,0 +1,188 @@
+"""What the API answers, as types: names and units are those of the API's documentation.
+
+Prices are minor units of the quote asset for one lot, quantities units of the base asset,
+amounts and fees minor units of the quote asset; times are RFC 3339 texts in UTC, ids texts.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypedDict
+
+Json = dict[str, Any]
+Side = Literal["buy", "sell"]
+Interval = Literal["1s", "1m", "5m", "15m", "1h", "1d"]
+
+
+class Market(TypedDict):
+    code: str
+    name: str
+    base_asset: str
+    quote_asset: str
+    state: str
+    tick: int
+    lot: int
+    maker_fee_bps: int
+    taker_fee_bps: int
+    last_price: int | None
+    best_bid: int | None
+    best_ask: int | None
+    change_24h_bps: int | None
+    volume_24h: int
+
+
+class Ticker(TypedDict):
+    market: str
+    sequence: int
+    best_bid: int | None
+    best_bid_quantity: int | None
+    best_ask: int | None
+    best_ask_quantity: int | None
+    last_price: int | None
+    last_quantity: int | None
+    last_trade_at: str | None
+    open_24h: int | None
+    high_24h: int | None
+    low_24h: int | None
+    volume_24h: int
+    turnover_24h: int
+    trades_24h: int
+    change_24h: int | None
+    change_24h_bps: int | None
+
+
+class Level(TypedDict):
+    price: int
+    quantity: int
+
+
+class ChangedLevel(Level):
+    side: Side
+
+
+class Book(TypedDict):
+    sequence: int
+    checksum: int
+    bids: list[Level]
+    asks: list[Level]
+    has_more_bids: bool
+    has_more_asks: bool
+
+
+class ChangeTrade(TypedDict):
+    id: str
+    taker_side: Side
+    price: int
+    quantity: int
+    amount: int
+
+
+class Change(TypedDict):
+    sequence: int
+    checksum: int
+    at: str
+    trades: list[ChangeTrade]
+    levels: list[ChangedLevel]
+
+
+class Trade(TypedDict):
+    id: str
+    price: int
+    quantity: int
+    taker_side: Side
+    created_at: str
+
+
+class Candle(TypedDict):
+    start: str
+    open: int
+    high: int
+    low: int
+    close: int
+    volume: int
+    turnover: int
+    trades: int
+
+
+class PlacedOrder(TypedDict):
+    order_id: str
+    client_order_id: str
+    market: str
+    side: Side
+    price: int
+    quantity: int
+    time_in_force: str
+    status: str
+    filled_quantity: int
+    filled_amount: int
+    fee: int
+    quote_asset: str
+    created_at: str
+
+
+class Order(TypedDict):
+    order_id: str
+    client_order_id: str
+    market: str
+    side: Side
+    price: int
+    quantity: int
+    remaining_quantity: int
+    filled_amount: int
+    fee: int
+    quote_asset: str
+    time_in_force: str
+    status: str
+    refusal: str
+    created_at: str
+
+
+class OrderEvent(TypedDict):
+    sequence: int
+    order_id: str | None
+    market: str | None
+    is_new: bool
+    status: str
+    remaining_quantity: int
+    filled_quantity: int
+    filled_amount: int
+    fee: int
+    at: str
+
+
+class Fill(TypedDict):
+    id: str
+    market: str
+    order_id: str
+    side: Side
+    role: Literal["maker", "taker"]
+    price: int
+    quantity: int
+    amount: int
+    fee: int
+    quote_asset: str
+    taker_side: Side
+    created_at: str
+
+
+class Wallet(TypedDict):
+    asset: str
+    name: str
+    scale: int
+    balance: int
+    held: int
+    available: int
+    incoming: int
+    status: str
+
+
+class Entry(TypedDict):
+    transfer_id: str
+    at: str
+    effective_at: str | None
+    amount: int
+    balance_after: int
+    code: str
+    counterparty: str | None
+    memo: str
+    hold_id: str | None
+    reverses_id: str | None
