@@ -25,6 +25,7 @@ PERMISSIONS: dict[Role, tuple[str, ...]] = {
     Role.MARKETING: (
         "cms.*",
         "rewards.*",
+        "campaigns.*",
         "geofences.*",
         "wagtail*",
         "orderbook.view_*",
@@ -35,6 +36,7 @@ PERMISSIONS: dict[Role, tuple[str, ...]] = {
         "wallet.view_*",
         "orderbook.view_*",
         "rewards.view_*",
+        "campaigns.view_*",
         "payments.view_*",
         "edge.view_*",
     ),

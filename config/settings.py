@@ -84,6 +84,7 @@ INSTALLED_APPS = [
     "wallet",
     "orderbook",
     "rewards",
+    "rewards.campaigns",
 ]
 
 MIDDLEWARE = [

@@ -77,21 +77,27 @@ class Clawback:
     owed: int
 
 
-def grant(grants: Sequence[Grant], *, now: datetime | None = None) -> list[Result]:
+def grant(
+    grants: Sequence[Grant],
+    *,
+    also: Sequence[items.Transfer] = (),
+    now: datetime | None = None,
+) -> list[Result]:
     """Give points to people, up to 2,000 grants at once; answer each by itself, in order.
 
     Idempotent by reference, like `post`. Whoever owes points (see `clawback`) pays them back
     first, out of the grant and in the same commit. Opens wallets at their first use. Refused
-    as a whole (`ExpiryNotKept`) where an asset with an expiry does not lapse. Passes through
-    the door, once.
+    as a whole (`ExpiryNotKept`) where an asset with an expiry does not lapse. `also` are
+    transfers of the same deed; their results follow. Passes through the door, once.
     """
-    if len(grants) > MOST_GRANTS:
-        raise BatchTooLarge(f"{len(grants)} grants; at most {MOST_GRANTS} at once")
-    if not grants:
+    if len(grants) + len(also) > MOST_GRANTS:
+        raise BatchTooLarge(f"{len(grants) + len(also)} grants; at most {MOST_GRANTS} at once")
+    if not grants and not also:
         return []
     _check_assets(grants)
     purposes = _Purposes(grants)
-    return retried(lambda: _grant(grants, purposes, now))
+    purposes.account_ids |= _sides(also)
+    return retried(lambda: _grant(grants, also, purposes, now))
 
 
 class _Purposes:
@@ -117,15 +123,25 @@ class _Purposes:
         return self._ids.get(Purpose(grant.owner_id, grant.asset_id, OWED))
 
 
-def _grant(grants: Sequence[Grant], purposes: _Purposes, now: datetime | None) -> list[Result]:
+def _sides(transfers: Iterable[items.Transfer]) -> set[int]:
+    return {id for each in transfers for id in (each.debit_account_id, each.credit_account_id)}
+
+
+def _grant(
+    grants: Sequence[Grant],
+    also: Sequence[items.Transfer],
+    purposes: _Purposes,
+    now: datetime | None,
+) -> list[Result]:
     results = []
     with opened(purposes.account_ids, now=now) as posting:
-        used = used_references(grant.reference for grant in grants)
+        used = used_references([*(g.reference for g in grants), *(t.reference for t in also)])
         for grant in grants:
             result = apply_once(posting, _grant_item(grant, purposes), used)
             if result.is_created and not result.is_replay:
                 _repay(posting, grant, purposes, result.transfer_id, used)
             results.append(result)
+        results += [apply_once(posting, each, used) for each in also]
     return results
 
 
@@ -176,16 +192,14 @@ def clawback(
     what is no grant to a person, for more than was granted, a second time, and while the
     wallet is frozen. Audited. Passes through the door, once.
     """
-    if not reason.strip() or len(reason) > LONGEST_REASON or "\x00" in reason:
-        raise ReasonMissing
+    _check_reason(reason)
     granted, wallet = _granted(transfer_id)
     asked = granted.amount if amount is None else amount
     if not 0 < asked <= granted.amount:
         raise LedgerRefusal(
             items.Refusal.AMOUNT_NOT_POSITIVE if asked <= 0 else items.Refusal.AMOUNT_TOO_LARGE
         )
-    debt = Purpose(wallet.owner_id, wallet.asset_id, OWED)
-    debt_id = open_accounts([debt])[debt]
+    debt_id = _debt_of(wallet)
 
     def take_back() -> Clawback:
         with opened([wallet.pk, debt_id, granted.debit_account_id], now=now) as posting:
@@ -194,6 +208,52 @@ def clawback(
         return taken_back
 
     return retried(take_back)
+
+
+def clawback_all(
+    transfer_ids: Sequence[int],
+    *,
+    actor: AbstractBaseUser | None,
+    reason: str,
+    also: Sequence[items.Transfer] = (),
+    now: datetime | None = None,
+) -> list[Clawback]:
+    """Take back several grants whole, and make the transfers in `also`: all of it, or nothing.
+
+    For a deed that gave several things at once. Each grant goes as in `clawback`; a refused
+    transfer of `also` is raised. Audited. Passes through the door, once.
+    """
+    _check_reason(reason)
+    found = [(*each, _debt_of(each[1])) for each in map(_granted, transfer_ids)]
+    account_ids = _sides(also)
+    for granted, wallet, debt_id in found:
+        account_ids |= {wallet.pk, debt_id, granted.debit_account_id}
+
+    def take_back() -> list[Clawback]:
+        taken_back = []
+        with opened(account_ids, now=now) as posting:
+            for granted, _, debt_id in found:
+                share = _take_back(posting, granted, debt_id, granted.amount, reason)
+                _audit(granted, actor, reason, share)
+                taken_back.append(share)
+            used = used_references(each.reference for each in also)
+            for each in also:
+                result = apply_once(posting, each, used)
+                if not result.is_created:
+                    raise LedgerRefusal(result.refusal)
+        return taken_back
+
+    return retried(take_back)
+
+
+def _check_reason(reason: str) -> None:
+    if not reason.strip() or len(reason) > LONGEST_REASON or "\x00" in reason:
+        raise ReasonMissing
+
+
+def _debt_of(wallet: Account) -> int:
+    debt = Purpose(wallet.owner_id, wallet.asset_id, OWED)
+    return open_accounts([debt])[debt]
 
 
 def _granted(transfer_id: int) -> tuple[Transfer, Account]:

@@ -5,6 +5,7 @@ Nothing that was written is changed: a reversal is a new transfer with the sides
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -143,6 +144,12 @@ def reversal_of(transfer: Transfer) -> items.Transfer:
         memo=f"reversal of {transfer.pk}",
         reverses_id=transfer.pk,
     )
+
+
+def reversals_of(transfer_ids: Sequence[int]) -> list[items.Transfer]:
+    """Spell the transfers that undo these, in their order, for a deed that undoes its own."""
+    found = Transfer.objects.in_bulk(list(transfer_ids))
+    return [reversal_of(found[transfer_id]) for transfer_id in transfer_ids]
 
 
 def _reference(transfer_id: int) -> str:

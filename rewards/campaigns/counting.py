@@ -1,0 +1,99 @@
+"""Counters: locked in one order, read, and counted up or down in one statement.
+
+A claim's limits hold because whoever decides by a counter has its row locked until the
+grant is durable. All claims lock in the same order, personal counters first and the one that
+everybody shares last, so that it is held as briefly as can be and nobody waits in a circle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from edge.postgres import raw_cursor
+from rewards.campaigns.deciding import Counter, Counts
+from rewards.campaigns.facts import microseconds
+from rewards.campaigns.terms import MOST_RECENT
+
+# Creates what is missing and locks what is there without writing it: PostgreSQL locks every
+# row that an ON CONFLICT DO UPDATE reaches, even if its WHERE says no.
+LOCK = """
+INSERT INTO campaigns_counted AS c (person, scope, period, used, recent)
+SELECT person, scope, period, 0, '{}'
+  FROM unnest(%s::bigint[], %s::varchar[], %s::varchar[]) AS asked(person, scope, period)
+ ORDER BY person DESC, scope, period
+ON CONFLICT (person, scope, period) DO UPDATE SET used = c.used WHERE false
+"""
+READ = """
+SELECT c.person, c.scope, c.period, c.used, c.recent
+  FROM unnest(%s::bigint[], %s::varchar[], %s::varchar[]) AS asked(person, scope, period)
+  JOIN campaigns_counted AS c USING (person, scope, period)
+"""
+COUNT = """
+UPDATE campaigns_counted AS c
+   SET used = c.used + %s,
+       recent = CASE WHEN (c.person, c.scope, c.period) = (%s, %s, %s)
+                     THEN %s::bigint[] ELSE c.recent END
+  FROM unnest(%s::bigint[], %s::varchar[], %s::varchar[]) AS asked(person, scope, period)
+ WHERE (c.person, c.scope, c.period) = (asked.person, asked.scope, asked.period)
+"""
+
+
+def locked(counters: Sequence[Counter], own: Counter) -> Counts:
+    """Lock counters until the transaction ends, making those that are missing, and read them."""
+    with raw_cursor() as cursor:
+        cursor.execute(LOCK, _columns(counters), prepare=True)
+    return read(counters, own)
+
+
+def read(counters: Iterable[Counter], own: Counter) -> Counts:
+    """Read counters without a lock; one that was never counted shows 0."""
+    wanted = list(counters)
+    return counts_from(read_rows(wanted), wanted, own)
+
+
+Rows = dict[Counter, tuple[int, list[int]]]
+
+
+def read_rows(counters: Iterable[Counter]) -> Rows:
+    """Read many counters in one statement."""
+    with raw_cursor() as cursor:
+        rows = cursor.execute(READ, _columns(list(counters)), prepare=True).fetchall()
+    return {
+        Counter(scope, person, period): (used, recent)
+        for person, scope, period, used, recent in rows
+    }
+
+
+def counts_from(rows: Rows, counters: Iterable[Counter], own: Counter) -> Counts:
+    """Pick out what one campaign's decision looks at."""
+    used = {counter: rows[counter][0] for counter in counters if counter in rows}
+    return Counts(used=used, recent=tuple(rows[own][1]) if own in rows else ())
+
+
+def count_up(counters: Sequence[Counter], own: Counter, counts: Counts, now: datetime) -> None:
+    """Count a grant. The counters are locked; `counts` is what they showed then."""
+    recent = [*counts.recent, microseconds(now)][-MOST_RECENT:]
+    _count(1, counters, own, recent)
+
+
+def count_down(counters: Sequence[Counter], own: Counter, at: datetime) -> None:
+    """Give back what a grant counted, when it is reversed; forget its time too."""
+    counts = locked(counters, own)
+    gone = microseconds(at)
+    _count(-1, counters, own, [time for time in counts.recent if time != gone])
+
+
+def _count(by: int, counters: Sequence[Counter], own: Counter, recent: list[int]) -> None:
+    with raw_cursor() as cursor:
+        place = (own.person, own.scope, own.period)
+        cursor.execute(COUNT, (by, *place, recent, *_columns(counters)), prepare=True)
+        assert cursor.rowcount == len(counters)
+
+
+def _columns(counters: Sequence[Counter]) -> tuple[list[int], list[str], list[str]]:
+    return (
+        [counter.person for counter in counters],
+        [counter.scope for counter in counters],
+        [counter.period for counter in counters],
+    )

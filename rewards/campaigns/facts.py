@@ -1,0 +1,68 @@
+"""What is known of a person at the moment of a claim, and what they ask with. Pure.
+
+Facts are gathered once and then only read: the same facts give the same decision, and the
+same explanation of it, for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, tzinfo
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+NO_TIER = -1
+Value = str | int | bool
+MICROSECONDS_A_DAY = 86_400_000_000
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """A purchase that somebody trusted reported. `amount` is in minor units of `asset`."""
+
+    key: str
+    asset: str
+    amount: int
+    is_first: bool
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """One person at one moment.
+
+    `tiers` gives the rank in each program, 0 the lowest, `NO_TIER` below it. `places` are
+    those with evidence that the person is inside; `None` means no evidence came at all, and
+    a rule about places then never holds. `activities` are times in microseconds, rising,
+    and `claimed_at` the last grant by campaign.
+    """
+
+    person: int
+    now: datetime
+    joined_at: datetime
+    channel: str = ""
+    segments: frozenset[str] = frozenset()
+    tiers: Mapping[str, int] = {}
+    attributes: Mapping[str, Value] = {}
+    places: frozenset[str] | None = None
+    claims: Mapping[str, int] = {}
+    claimed_at: Mapping[str, int] = {}
+    activities: Mapping[str, tuple[int, ...]] = {}
+    order: Order | None = None
+
+    @property
+    def now_us(self) -> int:
+        return microseconds(self.now)
+
+
+def microseconds(moment: datetime) -> int:
+    """A moment as whole microseconds since 1970."""
+    return int(moment.timestamp()) * 1_000_000 + moment.microsecond
+
+
+@lru_cache(maxsize=1_024)
+def zone(name: str) -> tzinfo:
+    """Find an IANA time zone. Raises ValueError for a name that is none."""
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{name!r} is no time zone") from error

@@ -1,0 +1,52 @@
+"""Undoing a claim: everything it paid comes back to the budget, everything it counted goes down."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.models import User
+from edge import audit
+from rewards.campaigns import counting, paying
+from rewards.campaigns.claiming import claim_event
+from rewards.campaigns.deciding import EVER, Counter
+from rewards.campaigns.events import announce
+from rewards.campaigns.models import Claim
+from rewards.campaigns.problems import ClaimReversed, ClaimUnknown
+from rewards.campaigns.publishing import checked_reason
+
+
+def reverse(
+    claim_id: int, *, actor: User | None, reason: str
+) -> tuple[Claim, list[dict[str, Any]]]:
+    """Reverse a claim, for both sides of a referral; say what was taken and what is owed now.
+
+    The person may claim again where a limit was in the way. Points that are spent become a
+    debt that later grants pay back. Locks the claim, its counters, then the ledger's accounts.
+    """
+    reason = checked_reason(reason)
+    with transaction.atomic():
+        found = Claim.objects.select_for_update(no_key=True, of=("self",))
+        claim = found.select_related("campaign", "version").filter(pk=claim_id).first()
+        if claim is None:
+            raise ClaimUnknown
+        if claim.state == Claim.State.REVERSED:
+            raise ClaimReversed
+        counters = [Counter(*each) for each in claim.counted]
+        own = Counter(f"campaign:{claim.campaign.code}", claim.owner_id, EVER)
+        counting.count_down(counters, own, claim.at)
+        claim.state, claim.reason = Claim.State.REVERSED, reason
+        claim.reversed_at, claim.reversed_by = timezone.now(), actor
+        claim.save(update_fields=["state", "reason", "reversed_at", "reversed_by"])
+        audit.record(
+            actor=actor,
+            action="campaigns.reverse_claim",
+            object_type="claim",
+            object_id=claim.pk,
+            reason=reason,
+        )
+        taken = paying.take_back(claim, actor=actor, reason=reason)
+        announce(claim_event("claim_reversed", claim.campaign.code, claim.version.number, claim))
+    return claim, taken

@@ -1,0 +1,237 @@
+"""Many claim at once. Each guard is shown to be needed: without it the same race goes wrong."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import connection, transaction
+
+from accounts.models import User
+from edge.problems import Refusal
+from rewards.campaigns import claiming, counting, paying, publishing, reversing
+from rewards.campaigns.models import CampaignBudget, Claim
+from rewards.campaigns.verifying import verify
+from tests.rewards.campaigns.conftest import TEN_POINTS, World, crowd, make_world
+from wallet.models import Account
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def world(transactional_db: None) -> World:
+    return make_world()
+
+
+def at_once(deeds: Sequence[Callable[[], str]]) -> Counter[str]:
+    """Do everything at the same moment; count the answers."""
+    start = threading.Barrier(len(deeds))
+
+    def one(deed: Callable[[], str]) -> str:
+        try:
+            start.wait()
+            return deed()
+        except Refusal as refusal:
+            return refusal.code
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(deeds)) as pool:
+        return Counter(pool.map(one, deeds))
+
+
+def claims(world: World, people: Sequence[User], code: str = "WELCOME", **wish: Any) -> Any:
+    return [lambda person=person: world.says(person, code, **wish) for person in people]
+
+
+def fifty_want_twenty(world: World) -> Counter[str]:
+    """A budget of 200 points, 10 a claim."""
+    return at_once(claims(world, crowd(50)))
+
+
+def test_fifty_people_share_a_budget_for_twenty(world: World) -> None:
+    world.campaign(budgets={"POINTS": 200})
+    assert fifty_want_twenty(world) == {"granted": 20, "budget_exhausted": 30}
+    assert (world.budget(), Claim.objects.count()) == (0, 20)
+    assert verify() == []
+
+
+def test_control_without_the_floor_of_the_budget_account_it_oversells(world: World) -> None:
+    """Everybody looks before anybody pays; the ledger's floor is what says no."""
+    world.campaign(budgets={"POINTS": 200})
+    Account.objects.filter(pk=CampaignBudget.objects.get().account_id).update(floor=None)
+    seen = fifty_want_twenty(world)
+    assert seen["granted"] > 20
+    assert world.budget() < 0
+
+
+def test_fifty_people_share_twenty_units_of_a_series(world: World) -> None:
+    lines = "".join(f"CODE-{number:03}\n" for number in range(20))
+    assert world.vouchers.offer("code\n" + lines).is_clean
+    world.campaign(effects=[{"is": "units", "series": "DRINK"}], budgets={"DRINK": 20})
+    assert fifty_want_twenty(world) == {"granted": 20, "budget_exhausted": 30}
+
+
+ONCE = [{"per": "person", "most": 1}]
+
+
+def test_one_person_asks_twenty_times_and_gets_one(world: World) -> None:
+    world.campaign(limits=ONCE)
+    assert at_once(claims(world, [world.ann] * 20)) == {"granted": 1, "limit_person": 19}
+    assert world.balance(world.ann) == 10
+
+
+def test_control_without_the_lock_on_counters_one_person_gets_several(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.campaign(limits=ONCE)
+    bare = counting.LOCK.partition("ON CONFLICT")[0] + "ON CONFLICT DO NOTHING"
+    monkeypatch.setattr(counting, "LOCK", bare)
+    # The row is there already, so that nothing else makes them wait for one another.
+    world.claim(world.ann, request=uuid4())
+    reversing.reverse(Claim.objects.get().pk, actor=None, reason="control")
+    assert at_once(claims(world, [world.ann] * 20))["granted"] > 1
+
+
+def test_limit_of_the_campaign_holds_for_a_crowd(world: World) -> None:
+    world.campaign(limits=[{"per": "campaign", "window": "day", "most": 7}])
+    assert at_once(claims(world, crowd(30))) == {"granted": 7, "limit_campaign": 23}
+
+
+def test_group_holds_across_campaigns(world: World) -> None:
+    for code in ("A", "B", "C", "D"):
+        world.campaign(code, group="hello")
+    deeds = [deed for code in "ABCD" for deed in claims(world, [world.ann] * 4, code)]
+    assert at_once(deeds) == {"granted": 1, "group_used": 15}
+
+
+def test_order_pays_once_whoever_is_faster(world: World) -> None:
+    world.campaign(needs_order=True)
+    world.order(world.ann, "o-1", 500)
+    seen = at_once(claims(world, [world.ann] * 10, order_key="o-1"))
+    assert seen == {"granted": 1, "order_used": 9}
+
+
+def test_same_request_at_once_is_one_claim(world: World) -> None:
+    world.campaign()
+    request: UUID = uuid4()
+    seen = at_once(claims(world, [world.ann] * 10, request=request))
+    assert (seen, Claim.objects.count(), world.balance(world.ann)) == ({"granted": 10}, 1, 10)
+
+
+def test_person_is_referred_once(world: World) -> None:
+    effects = [*TEN_POINTS, {"is": "points", "asset": "POINTS", "amount": 5, "to": "referrer"}]
+    world.campaign(referral={}, effects=effects)
+    deeds = claims(world, [world.ann] * 5, referrer="ben")
+    deeds += claims(world, [world.ann] * 5, referrer="marla")
+    assert at_once(deeds) == {"granted": 1, "already_referred": 9}
+    assert world.balance(world.ben) + world.balance(world.marla) == 5
+
+
+def test_claim_is_reversed_once(world: World) -> None:
+    world.campaign()
+    made = world.claim(world.ann).claim
+    assert made is not None
+
+    def undo() -> str:
+        reversing.reverse(made.pk, actor=None, reason="twice")
+        return "reversed"
+
+    assert at_once([undo] * 8) == {"reversed": 1, "claim_reversed": 7}
+    assert world.budget() == 1_000
+
+
+# -- a campaign ends while claims are in flight -------------------------------------------------
+
+
+def end_in_the_middle(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A claim has been decided and not yet paid when somebody ends the campaign."""
+    decided, ended, order = threading.Event(), threading.Event(), []
+    pay = paying.pay
+
+    def slow_pay(*arguments: Any) -> Any:
+        decided.set()
+        ended.wait(0.5)
+        return pay(*arguments)
+
+    monkeypatch.setattr(paying, "pay", slow_pay)
+
+    def claim() -> None:
+        order.append(world.says(world.ann))
+        connection.close()
+
+    def end() -> None:
+        decided.wait(10)
+        publishing.end("WELCOME", actor=None, reason="Now")
+        order.append("ended")
+        ended.set()
+        connection.close()
+
+    threads = [threading.Thread(target=claim), threading.Thread(target=end)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return order
+
+
+def test_end_waits_for_the_claim_in_flight_and_lets_no_other_in(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.campaign()
+    assert end_in_the_middle(world, monkeypatch) == ["granted", "ended"]
+    assert (world.says(world.ben), world.budget()) == ("campaign_ended", 0)
+    assert verify() == []
+
+
+def test_control_without_the_hold_the_end_overtakes_the_claim(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.campaign()
+    monkeypatch.setattr(claiming, "HOLD", claiming.HOLD.replace("FOR SHARE", ""))
+    assert end_in_the_middle(world, monkeypatch)[0] == "ended"
+
+
+def test_crowd_meets_the_end_and_every_point_is_where_it_should_be(world: World) -> None:
+    world.campaign()
+
+    def end() -> str:
+        publishing.end("WELCOME", actor=None, reason="Now")
+        return "ended"
+
+    seen = at_once([*claims(world, crowd(25)), end])
+    assert seen["granted"] + seen["campaign_ended"] == 25
+    assert (Claim.objects.count(), world.budget()) == (seen["granted"], 0)
+    assert verify() == []
+
+
+def test_claims_and_reversals_in_all_orders_never_wait_in_a_circle(world: World) -> None:
+    limits = [{"per": "person", "window": "day", "most": 50},
+              {"per": "campaign", "window": "day", "most": 500}]  # fmt: skip
+    world.campaign("A", limits=limits)
+    world.campaign("B", limits=limits, group=None)
+    people = [world.ann, world.ben, world.marla]
+    made = [world.claim(person, "A").claim for person in people * 3]
+
+    def undo(id: int) -> str:
+        reversing.reverse(id, actor=None, reason="storm")
+        return "reversed"
+
+    undos = [lambda id=each.pk: undo(id) for each in made if each]
+    seen = at_once([*claims(world, people * 4, "A"), *claims(world, people * 4, "B"), *undos])
+    assert seen == {"granted": 24, "reversed": 9}
+    assert verify() == []
+
+
+def test_transaction_that_fails_leaves_nothing(world: World) -> None:
+    world.campaign()
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        world.claim(world.ann)
+        raise ZeroDivisionError
+    assert (world.budget(), world.balance(world.ann)) == (1_000, 0)
+    assert verify() == []
