@@ -30,6 +30,7 @@ from orderbook.commands import (
 from orderbook.engine import MarketEngine
 from orderbook.models import Market
 from sequencer.commands import Command
+from sequencer.garbage import Garbage
 from wallet.accounts import ISSUANCE, Purpose, open_accounts, system_account
 from wallet.actions import post
 from wallet.items import Transfer
@@ -128,6 +129,8 @@ class Bench:
         self.flow = Flow()
         self.engine = MarketEngine(self.flow.market.shard)
         self.engine.load()
+        self._garbage = Garbage()
+        self._garbage.freeze()
 
     def batch_s(self, size: int) -> float:
         """Decide and commit so many commands; say how long one of them took."""
@@ -136,6 +139,7 @@ class Bench:
         with transaction.atomic():
             answers = self.engine.execute(commands)
         self.engine.committed()
+        self._garbage.after_batch()
         spent = time.perf_counter() - started
         for command, answer in zip(commands, answers, strict=False):
             self.flow.learn(command, answer.body)

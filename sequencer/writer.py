@@ -9,7 +9,6 @@ The order of a batch, and what a crash between two steps leaves behind:
 
 from __future__ import annotations
 
-import gc
 import logging
 import random
 import threading
@@ -23,6 +22,7 @@ from django.db import InterfaceError, OperationalError
 from edge.problems import Refusal, Unavailable
 from sequencer.commands import Answer, Command
 from sequencer.engine import Engine, failure
+from sequencer.garbage import Garbage
 from sequencer.models import DeadLetter, Shard
 from sequencer.session import FencedOff, Session, SessionLost, blames_server, is_transient
 from sequencer.stream import CommandStream
@@ -58,6 +58,7 @@ class Writer:
         self._stream = stream
         self._engine = engine
         self._session = session
+        self._garbage = Garbage()
         self._stopping = threading.Event()
         self._batch_limit = BATCH_COMMANDS
         self._tries = 0
@@ -90,9 +91,7 @@ class Writer:
     def _load(self) -> None:
         started = time.monotonic()
         self._engine.load()
-        # What was loaded lives for long: keep the collector from walking it again and again.
-        gc.collect()
-        gc.freeze()
+        self._garbage.freeze()
         self._session.loaded()
         seconds = time.monotonic() - started
         logger.info("shard %s: memory rebuilt in %.2f s", self._session.shard, seconds)
@@ -125,6 +124,7 @@ class Writer:
             logger.exception("shard %s: after the commit", self._session.shard)
         self._engine.committed()
         self._stream.acknowledge(answers)
+        self._garbage.after_batch()
         self._batch_limit = min(BATCH_COMMANDS, self._batch_limit * 2)
         self._tries = 0
 
