@@ -12,6 +12,10 @@ whole lots. Better prices come first; at one price, who came first.
     book.forget()                       # what was done is durable: drop the journal
     book.depth(20); book.best(Side.BUY); book.state_hash(); book.check()
 
+Few orders are special, and what sets them apart lies beside the queues, so that the others
+pay nothing for it: `specials` (an iceberg's hidden rest, an end, a partner that the order
+excludes) and `stops` (orders that are not in the queues yet).
+
 `orderbook.matching` places and cancels through these; nothing else should.
 
 How it is laid out: each side is a ladder of price levels, sorted by a *key* that is smaller
@@ -21,44 +25,62 @@ nothing but two links. An order that has left keeps its own links: put back in r
 order, each finds its old place again. That is what makes undo cheap and exact.
 
 The journal holds one entry a change: an order alone came or went (whichever it did, undo
-does the opposite); an order with a number of lots lost so many.
+does the opposite); an order with a number of lots lost so many; a function with its argument
+takes back any other change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from enum import IntEnum
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from itertools import islice
 from struct import pack
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from sortedcontainers import SortedList
 
+from orderbook.instructions import Place, Side
+from orderbook.stops import Stops
+
+__all__ = [
+    "LARGEST_PRICE_TICKS", "NO_KEY", "NO_SPECIAL", "Book", "Depth", "Ladder", "Level", "Order",
+    "RestingOrder", "Side", "Special",
+]  # fmt: skip
+
 NO_KEY = 1 << 62
 """The key of the best level of an empty ladder: worse than any price."""
 LARGEST_PRICE_TICKS = NO_KEY - 1
-
-
-class Side(IntEnum):
-    """Which way the order goes."""
-
-    BUY = 1
-    SELL = 2
-
-
 _BUY, _SELL = Side.BUY, Side.SELL
 
 
 class RestingOrder(NamedTuple):
-    """A waiting order as plain data: what a database row or a replay needs."""
+    """A waiting order as plain data: what a database row or a replay needs.
+
+    `quantity_lots` is what everybody sees of it.
+    """
 
     order_id: int
     owner_id: int
     side: Side
     price_ticks: int
     quantity_lots: int
+
+
+class Special(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What sets a live order apart; 0 means that it does not.
+
+    An iceberg shows at most `peak_lots` and has `hidden_lots` beside them. The order ends at
+    `expires_us`, microseconds since 1970. It excludes its partner: what trades ends the other.
+    """
+
+    peak_lots: int = 0
+    hidden_lots: int = 0
+    expires_us: int = 0
+    partner_id: int = 0
+
+
+NO_SPECIAL = Special()
 
 
 class Depth(NamedTuple):
@@ -69,7 +91,7 @@ class Depth(NamedTuple):
 
 
 class Order(msgspec.Struct, gc=False, eq=False):
-    """A waiting order in its queue. `lots` is what is left of it.
+    """A waiting order in its queue. `lots` is what is left of it, hidden lots not counted.
 
     Only a book holds orders. The garbage collector never looks at them, because a million of
     them would make it slow; `Book.__del__` takes their links apart instead.
@@ -147,27 +169,47 @@ class Ladder:
 
 
 class Book:
-    """The waiting orders of one market, and a journal of what changed since `forget`."""
+    """The waiting orders of one market, and a journal of what changed since `forget`.
 
-    __slots__ = ("asks", "bids", "journal", "orders")
+    `last_ticks` is the price of the last trade, 0 before the first.
+    """
+
+    __slots__ = ("asks", "bids", "expiries", "journal", "last_ticks", "orders", "specials", "stops")
 
     def __init__(self) -> None:
         self.bids = Ladder(Side.BUY)
         self.asks = Ladder(Side.SELL)
         self.orders: dict[int, Order] = {}
-        self.journal: list[Order | tuple[Order, int]] = []
+        self.specials: dict[int, Special] = {}
+        self.expiries: SortedList[tuple[int, int]] = SortedList()
+        self.stops = Stops()
+        self.last_ticks = 0
+        self.journal: list[Order | tuple[Order, int] | tuple[Callable[[Book, Any], None], Any]] = []
 
     @classmethod
-    def load(cls, rows: Iterable[tuple[int, int, int, int, int]]) -> Book:
+    def load(
+        cls,
+        rows: Iterable[tuple[int, int, int, int, int]],
+        *,
+        stops: Iterable[tuple[Place, int]] = (),
+        specials: Iterable[tuple[int, Special]] = (),
+        last_ticks: int = 0,
+    ) -> Book:
         """Rebuild a book from its waiting orders.
 
         Rows are (order id, owner id, side, price ticks, lots), in order of priority at
         least within each price. About 1 µs a row. The journal is empty afterwards.
+        `stops` are as `book.stops.in_order()` gives them, `specials` as `book.specials`.
         """
         book = cls()
+        book.last_ticks = last_ticks
         for order_id, owner_id, side, price_ticks, lots in rows:
             assert order_id not in book.orders, f"order {order_id} is there twice"
             book.rest(order_id, owner_id, _BUY if side == _BUY else _SELL, price_ticks, lots)
+        for command, turn in stops:
+            book.stops.put(command, turn)
+        for order_id, special in specials:
+            book.set_special(order_id, special)
         book.forget()
         return book
 
@@ -222,6 +264,68 @@ class Book:
             del self.orders[order.order_id]
             self._unlink(order)
 
+    def requeue(self, order: Order) -> None:
+        """Show the next part of an iceberg whose shown part is gone, at the end of its queue."""
+        special = self.specials[order.order_id]
+        shown = min(special.peak_lots, special.hidden_lots)
+        self.rest(order.order_id, order.owner_id, order.side, order.price_ticks, shown)
+        left = msgspec.structs.replace(special, hidden_lots=special.hidden_lots - shown)
+        self.set_special(order.order_id, left)
+
+    def set_special(self, order_id: int, special: Special | None) -> None:
+        """Note what sets an order apart from now on; None: nothing does."""
+        self.journal.append((Book._put_special, (order_id, self.specials.get(order_id))))
+        self._put_special((order_id, None if special == NO_SPECIAL else special))
+
+    def add_stop(self, command: Place) -> None:
+        """Let an order wait unseen for its stop price."""
+        self.stops.put(command)
+        self.journal.append((Book._take_stop, command.order_id))
+
+    def remove_stop(self, order_id: int) -> Place:
+        """Take a stop away: cancelled, or about to run."""
+        command, turn = self.stops.take(order_id)
+        self.journal.append((Book._put_stop, (command, turn)))
+        return command
+
+    def printed(self, first_ticks: int, last_ticks: int) -> None:
+        """Note the first and the last price of a row of trades, and elect the stops they reach."""
+        self.journal.append((Book._put_last, self.last_ticks))
+        self.last_ticks = last_ticks
+        stops = self.stops
+        if not stops.commands:
+            return
+        low, high = sorted((first_ticks, last_ticks))
+        for order_id in stops.reached_by(low, high):
+            command, _ = stops.take(order_id)
+            stops.put(command, stops.newest_turn + 1)
+            self.journal.append((Book._unelect, order_id))
+
+    def _put_special(self, change: tuple[int, Special | None]) -> None:
+        order_id, special = change
+        before = self.specials.pop(order_id, NO_SPECIAL)
+        if special is not None:
+            self.specials[order_id] = special
+        ends, ended = (special or NO_SPECIAL).expires_us, before.expires_us
+        if ends != ended:
+            if ended:
+                self.expiries.remove((ended, order_id))
+            if ends:
+                self.expiries.add((ends, order_id))
+
+    def _put_last(self, last_ticks: int) -> None:
+        self.last_ticks = last_ticks
+
+    def _put_stop(self, change: tuple[Place, int]) -> None:
+        self.stops.put(*change)
+
+    def _take_stop(self, order_id: int) -> None:
+        self.stops.take(order_id)
+
+    def _unelect(self, order_id: int) -> None:
+        command, _ = self.stops.take(order_id)
+        self.stops.put(command)
+
     def _unlink(self, order: Order) -> None:
         level = order.level
         before, after = order.prev, order.next
@@ -269,7 +373,11 @@ class Book:
         while len(journal) > mark:
             change = journal.pop()
             if isinstance(change, tuple):
-                self._raise(*change)
+                what, argument = change
+                if isinstance(what, Order):
+                    self._raise(what, argument)
+                else:
+                    what(self, argument)
             elif change.order_id in self.orders:
                 del self.orders[change.order_id]
                 self._unlink(change)
@@ -301,6 +409,23 @@ class Book:
         level = ladder.levels[ladder.best_key]
         return level.price_ticks, level.lots
 
+    def is_live(self, order_id: int) -> bool:
+        """Say whether an order waits, in the queues or for its stop price."""
+        return order_id in self.orders or order_id in self.stops.commands
+
+    def lots_left(self, order_id: int) -> int:
+        """What is left of a live order, hidden lots included."""
+        order = self.orders.get(order_id)
+        if order is None:
+            return self.stops.commands[order_id].quantity_lots
+        special = self.specials.get(order_id)
+        return order.lots if special is None else order.lots + special.hidden_lots
+
+    def expired(self, now_us: int, at_most: int) -> list[int]:
+        """The live orders whose end has come, the earliest first. Cost: only what is answered."""
+        due = islice(self.expiries.irange(maximum=(now_us, NO_KEY)), at_most)
+        return [order_id for _, order_id in due]
+
     def depth(self, levels: int) -> Depth:
         """The best levels of both sides, at most so many each."""
         return Depth(
@@ -330,6 +455,8 @@ class Book:
         digest = blake2b(digest_size=16)
         for order in self.resting():
             digest.update(pack("<qqqqq", *order))
+        beside = (self.last_ticks, list(self.stops.in_order()), sorted(self.specials.items()))
+        digest.update(msgspec.msgpack.encode(beside))
         return digest.hexdigest()
 
     def check(self) -> None:
@@ -346,6 +473,25 @@ class Book:
         assert seen == len(self.orders), "an order is known but does not wait anywhere"
         crossed = self.bids.best_key + self.asks.best_key <= 0
         assert not crossed, "the best bid meets the best ask"
+        self.stops.check(self.last_ticks)
+        assert not self.orders.keys() & self.stops.commands.keys()
+        for order_id, special in self.specials.items():
+            self._check_special(order_id, special)
+        ends = ((special.expires_us, id) for id, special in self.specials.items())
+        assert list(self.expiries) == sorted(end for end in ends if end[0])
+
+    def _check_special(self, order_id: int, special: Special) -> None:
+        """Assert what must hold of an order that is set apart."""
+        assert self.is_live(order_id), "something is kept about an order that is gone"
+        assert special != NO_SPECIAL
+        order = self.orders.get(order_id)
+        if order is None:
+            assert special.peak_lots == special.hidden_lots == 0
+        elif special.peak_lots:
+            assert order.lots <= special.peak_lots and special.hidden_lots >= 0
+        if partner_id := special.partner_id:
+            assert self.specials[partner_id].partner_id == order_id
+            assert (order is None) is (partner_id in self.orders), "one waits, one is a stop"
 
     def _check_level(self, level: Level) -> int:
         """Assert what must hold of one price; answer how many orders wait there."""

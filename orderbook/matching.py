@@ -5,6 +5,8 @@ Pure: no Django, clock, database, network or random.
     refusal = check(terms, state, price_minor=1250, quantity_units=3)   # the market's rules
     command = Place(order_id, owner_id, Side.BUY, price_ticks, quantity_lots)
     report = place(book, command)
+    while book.stops.next_id():                 # trades elect stops: each runs in its turn
+        report = trigger(book)
     report = cancel(book, order_id, owner_id)
     report = reduce(book, order_id, owner_id, lots)
 
@@ -13,7 +15,8 @@ stands in the book now, what was cancelled and why, which own orders were kept f
 with each other. A taker always pays the maker's price. A refused command changes nothing.
 
 Every change goes through the book's journal, so `book.undo_to` takes commands back. A market
-order is an `IMMEDIATE_OR_CANCEL` at the worst price its owner accepts.
+order is an `IMMEDIATE_OR_CANCEL` at the worst price its owner accepts. Amendments are in
+`orderbook.amending`, pairs that exclude each other in `orderbook.pairs`.
 """
 
 from __future__ import annotations
@@ -23,10 +26,21 @@ from enum import IntEnum
 
 import msgspec
 
-from orderbook.book import LARGEST_PRICE_TICKS, Book, Ladder, Order, Side
+from orderbook.book import LARGEST_PRICE_TICKS, NO_SPECIAL, Book, Ladder, Order, Side, Special
+from orderbook.instructions import NO_CONDITIONS, Conditions, Place, SelfTrade, TimeInForce
+from orderbook.stops import is_reached
+
+__all__ = [
+    "LARGEST_AMOUNT", "MOST_FILLS", "Cause", "Conditions", "Dropped", "Fill", "MarketState",
+    "Place", "Prevented", "Refusal", "Report", "SelfTrade", "Terms", "TimeInForce", "cancel",
+    "check", "check_conditions", "drop_partner", "enter", "follow_up", "place", "reduce", "trigger",
+]  # fmt: skip
 
 MOST_FILLS = 1000
 """The most makers one order may meet; what is left of it then is cancelled."""
+MOST_PEAKS = 100
+"""The most parts an iceberg may be shown in."""
+LONGEST_LIFE_US = 366 * 24 * 3600 * 1_000_000
 LARGEST_AMOUNT = 1 << 62
 """What the ledger can carry in one amount."""
 
@@ -45,49 +59,41 @@ class MarketState(IntEnum):
     CLOSING = 5
 
 
-class TimeInForce(IntEnum):
-    """How long an order lives, and whether it may take or wait. The numbers are stored."""
-
-    GOOD_TILL_CANCELLED = 0
-    IMMEDIATE_OR_CANCEL = 1
-    FILL_OR_KILL = 2
-    POST_ONLY = 3
-
-
-class SelfTrade(IntEnum):
-    """What happens where a person's order would trade with another of their own.
-
-    `DECREMENT` takes the smaller quantity off both.
-    """
-
-    CANCEL_NEWEST = 0
-    CANCEL_OLDEST = 1
-    CANCEL_BOTH = 2
-    DECREMENT = 3
-
-
 class Refusal(IntEnum):
     """Why a command was refused, in order of precedence; `ACCEPTED` means it was not."""
 
     ACCEPTED = 0
-    # What the order itself gets wrong: `check`.
+    # What the order itself gets wrong: `check` and `check_conditions`.
     PRICE_OFF_TICK = 1
     PRICE_TOO_LOW = 2
     PRICE_TOO_HIGH = 3
     QUANTITY_OFF_LOT = 4
     QUANTITY_TOO_SMALL = 5
     QUANTITY_TOO_LARGE = 6
-    # What the market does not allow now: `check`.
-    MARKET_CLOSED = 7
-    MARKET_HALTED = 8
+    STOP_PRICE_OFF_TICK = 7
+    STOP_PRICE_TOO_LOW = 8
+    STOP_PRICE_TOO_HIGH = 9
+    DISPLAY_QUANTITY_OFF_LOT = 10
+    DISPLAY_QUANTITY_TOO_SMALL = 11
+    DISPLAY_QUANTITY_TOO_LARGE = 12
+    MINIMUM_QUANTITY_OFF_LOT = 13
+    MINIMUM_QUANTITY_TOO_LARGE = 14
+    EXPIRY_TOO_FAR = 15
+    # What the market does not allow now: `check` and `check_conditions`.
+    MARKET_CLOSED = 30
+    MARKET_HALTED = 31
+    EXPIRY_IN_PAST = 32
     # What the book does not allow: `place`.
-    ORDER_DUPLICATE = 9
-    POST_ONLY_WOULD_TAKE = 10
-    FILL_OR_KILL_UNFILLED = 11
-    # `cancel` and `reduce`.
-    ORDER_UNKNOWN = 12
-    ORDER_NOT_OWNED = 13
-    REDUCTION_NOT_SMALLER = 14
+    ORDER_DUPLICATE = 50
+    POST_ONLY_WOULD_TAKE = 51
+    FILL_OR_KILL_UNFILLED = 52
+    MINIMUM_QUANTITY_UNFILLED = 53
+    STOP_WOULD_TRIGGER = 54
+    # `cancel`, `reduce` and `amend`.
+    ORDER_UNKNOWN = 70
+    ORDER_NOT_OWNED = 71
+    REDUCTION_NOT_SMALLER = 72
+    ORDER_PAIRED = 73
     # What the venue does not allow now: `check`, `auction.collect`, `bands`.
     MARKET_NOT_OPEN = 90
     PRICE_BEYOND_BAND = 91
@@ -117,6 +123,11 @@ class Cause(IntEnum):
     IMMEDIATE = 2
     SELF_TRADE = 3
     TOO_MANY_FILLS = 4
+    EXPIRED = 5
+    PARTNER = 6
+    """Of two orders that exclude each other the other traded, ran or ended."""
+    NOT_POSSIBLE = 7
+    """A stop that ran could not do what it asked for: wait only, or fill so much."""
     VOLATILITY = 8
     """The next trade would have been beyond the band: the market halted instead."""
 
@@ -154,22 +165,11 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("the largest order comes to more units than the ledger carries")
 
 
-class Place(msgspec.Struct, frozen=True, gc=False):
-    """A new order. The order id must be new to the market; `check` has accepted the rest."""
-
-    order_id: int
-    owner_id: int
-    side: Side
-    price_ticks: int
-    quantity_lots: int
-    time_in_force: TimeInForce = TimeInForce.GOOD_TILL_CANCELLED
-    self_trade: SelfTrade = SelfTrade.CANCEL_NEWEST
-
-
 class Fill(msgspec.Struct, frozen=True, gc=False):
     """A trade between a waiting order (maker) and the new one (taker), at the maker's price.
 
-    `maker_left_lots` is what still waits of the maker's order; at 0 it has left the book.
+    `maker_left_lots` is what still waits of the maker's order, hidden lots included; at 0 it
+    has left the book.
     """
 
     maker_order_id: int
@@ -191,13 +191,26 @@ class Prevented(msgspec.Struct, frozen=True, gc=False):
     order_id: int
     cancelled_lots: int
     left_lots: int
+    price_ticks: int
+
+
+class Dropped(msgspec.Struct, frozen=True, gc=False):
+    """An order that ended because its partner traded, ran or ended. A stop was not shown."""
+
+    order_id: int
+    side: Side
+    price_ticks: int
+    cancelled_lots: int
+    was_shown: bool
 
 
 class Report(msgspec.Struct, frozen=True, gc=False):
     """What became of one command.
 
     For a new order: quantity = Σ fills + resting + cancelled + (a decrement's lots, which
-    count as cancelled). Unless refused, in which case nothing happened.
+    count as cancelled). Unless refused, in which case nothing happened. `resting_lots` counts
+    hidden lots, and those of a stop. `requeued` are the icebergs that showed their next part,
+    at the end of their queue, in order. `is_replaced`: an amended order lost its place.
     """
 
     order_id: int
@@ -207,12 +220,15 @@ class Report(msgspec.Struct, frozen=True, gc=False):
     cause: Cause = Cause.NONE
     fills: Sequence[Fill] = ()
     prevented: Sequence[Prevented] = ()
+    dropped: Sequence[Dropped] = ()
+    requeued: Sequence[int] = ()
+    is_replaced: bool = False
 
 
 # Looked up once: an enum member costs more to reach than to compare.
 _ACCEPTED = Refusal.ACCEPTED
 _BUY = Side.BUY
-_GTC = TimeInForce.GOOD_TILL_CANCELLED
+_IOC = TimeInForce.IMMEDIATE_OR_CANCEL
 _FOK = TimeInForce.FILL_OR_KILL
 _POST_ONLY = TimeInForce.POST_ONLY
 _NONE = Cause.NONE
@@ -242,87 +258,232 @@ def check(terms: Terms, state: MarketState, *, price_minor: int, quantity_units:
     return STATE_REFUSALS.get(state, Refusal.ACCEPTED)
 
 
+def check_conditions(
+    terms: Terms, conditions: Conditions, quantity_lots: int, now_us: int
+) -> Refusal:
+    """Say whether a market takes what else an order of this size asks for, at this moment.
+
+    Its prices and quantities are whole ticks and lots already.
+    """
+    stop_ticks, peak_lots = conditions.stop_ticks, conditions.peak_lots
+    if stop_ticks and stop_ticks < terms.least_price_ticks:
+        return Refusal.STOP_PRICE_TOO_LOW
+    if stop_ticks > terms.most_price_ticks:
+        return Refusal.STOP_PRICE_TOO_HIGH
+    if peak_lots and peak_lots * MOST_PEAKS < quantity_lots:
+        return Refusal.DISPLAY_QUANTITY_TOO_SMALL
+    if peak_lots > quantity_lots:
+        return Refusal.DISPLAY_QUANTITY_TOO_LARGE
+    if conditions.minimum_lots > quantity_lots:
+        return Refusal.MINIMUM_QUANTITY_TOO_LARGE
+    if conditions.expires_us > now_us + LONGEST_LIFE_US:
+        return Refusal.EXPIRY_TOO_FAR
+    if conditions.expires_us and conditions.expires_us <= now_us:
+        return Refusal.EXPIRY_IN_PAST
+    return Refusal.ACCEPTED
+
+
 def place(book: Book, command: Place, most_fills: int = MOST_FILLS) -> Report:
     """Match a new order against the book; what is left waits, or is cancelled.
 
     Refused: `ORDER_DUPLICATE` if an order of this id waits already, `POST_ONLY_WOULD_TAKE`,
-    `FILL_OR_KILL_UNFILLED`. Cost: flat in the depth of the book; 1 µs, and as much again for
-    each fill.
+    `FILL_OR_KILL_UNFILLED`, `MINIMUM_QUANTITY_UNFILLED`, `STOP_WOULD_TRIGGER`. Cost: flat in
+    the depth of the book; 1 µs, and as much again for each fill.
     """
     order_id = command.order_id
-    if order_id in book.orders:
+    if order_id in book.orders or order_id in book.stops.commands:
         return Report(order_id, Refusal.ORDER_DUPLICATE)
+    time_in_force = command.time_in_force
+    if command.conditions is not None or time_in_force is _FOK:
+        return _place_special(book, command, most_fills)
     price_ticks = command.price_ticks
     if command.side is _BUY:
         crosses = price_ticks >= book.asks.best_key
     else:
         crosses = price_ticks <= -book.bids.best_key
-    time_in_force = command.time_in_force
     if crosses:
         if time_in_force is _POST_ONLY:
             return Report(order_id, Refusal.POST_ONLY_WOULD_TAKE)
-        if time_in_force is _FOK and not _fills_whole(book, command, most_fills):
-            return Report(order_id, Refusal.FILL_OR_KILL_UNFILLED)
-        return _take(book, command, most_fills)
+        return _take(book, command, most_fills, [])
     lots = command.quantity_lots
-    if time_in_force is _GTC or time_in_force is _POST_ONLY:
-        book.rest(order_id, command.owner_id, command.side, price_ticks, lots)
-        return Report(order_id, _ACCEPTED, lots)
-    if time_in_force is _FOK:
-        return Report(order_id, Refusal.FILL_OR_KILL_UNFILLED)
-    return Report(order_id, _ACCEPTED, 0, lots, Cause.IMMEDIATE)
+    if time_in_force is _IOC:
+        return Report(order_id, _ACCEPTED, 0, lots, Cause.IMMEDIATE)
+    book.rest(order_id, command.owner_id, command.side, price_ticks, lots)
+    return Report(order_id, _ACCEPTED, lots)
 
 
-def cancel(book: Book, order_id: int, owner_id: int) -> Report:
-    """Take a waiting order off the book, whatever is left of it.
+def trigger(book: Book, most_fills: int = MOST_FILLS) -> Report:
+    """Run the elected stop whose turn it is; there is one (`book.stops.next_id()`).
+
+    It is matched like a new order and never refused: if it cannot do what it asked for (wait
+    only, or fill so much), it is cancelled. Its partner is dropped. Its trades may elect more
+    stops; each stop runs once, so it comes to an end.
+    """
+    order_id = book.stops.next_id()
+    dropped: list[Dropped] = []
+    special = book.specials.get(order_id, NO_SPECIAL)
+    if special.partner_id:
+        dropped.append(drop_partner(book, order_id, special))
+    book.set_special(order_id, None)
+    command = book.remove_stop(order_id)
+    report = enter(book, command, most_fills, dropped)
+    if report.refusal:
+        lots = command.quantity_lots
+        return Report(order_id, _ACCEPTED, 0, lots, Cause.NOT_POSSIBLE, dropped=dropped)
+    return report
+
+
+def cancel(book: Book, order_id: int, owner_id: int, cause: Cause = _REQUESTED) -> Report:
+    """Take a live order away, whatever is left of it, and its partner with it.
 
     Refused: `ORDER_UNKNOWN` if no such order waits, `ORDER_NOT_OWNED` if it is another's
     (a door that hides ids tells both apart to nobody). Cost: flat.
     """
     order = book.orders.get(order_id)
-    if order is None:
+    found = order or book.stops.commands.get(order_id)
+    if found is None:
         return Report(order_id, Refusal.ORDER_UNKNOWN)
-    if order.owner_id != owner_id:
+    if found.owner_id != owner_id:
         return Report(order_id, Refusal.ORDER_NOT_OWNED)
-    book.remove(order)
-    return Report(order_id, _ACCEPTED, 0, order.lots, _REQUESTED)
+    special = book.specials.get(order_id)
+    if special is None and order is not None:
+        book.remove(order)
+        return Report(order_id, _ACCEPTED, 0, order.lots, cause)
+    lots = book.lots_left(order_id)
+    dropped: list[Dropped] = []
+    if order is None:
+        book.remove_stop(order_id)
+    else:
+        book.remove(order)
+    if special is not None:
+        if special.partner_id:
+            dropped.append(drop_partner(book, order_id, special))
+        book.set_special(order_id, None)
+    return Report(order_id, _ACCEPTED, 0, lots, cause, dropped=dropped)
 
 
 def reduce(book: Book, order_id: int, owner_id: int, quantity_lots: int) -> Report:
     """Leave only so many lots of a waiting order; it keeps its place in the queue.
 
-    Refused as `cancel`, and `REDUCTION_NOT_SMALLER` unless 1 ≤ new quantity < what is left.
-    Any other change of an order loses its place: cancel it and place another.
+    An iceberg loses hidden lots first. Refused as `cancel`, and `REDUCTION_NOT_SMALLER` unless
+    1 ≤ new quantity < what is left; `ORDER_PAIRED` if it excludes another.
     """
     order = book.orders.get(order_id)
     if order is None:
         return Report(order_id, Refusal.ORDER_UNKNOWN)
     if order.owner_id != owner_id:
         return Report(order_id, Refusal.ORDER_NOT_OWNED)
-    if not 1 <= quantity_lots < order.lots:
+    special = book.specials.get(order_id, NO_SPECIAL)
+    if special.partner_id:
+        return Report(order_id, Refusal.ORDER_PAIRED)
+    hidden = special.hidden_lots
+    cancelled_lots = order.lots + hidden - quantity_lots
+    if quantity_lots < 1 or cancelled_lots < 1:
         return Report(order_id, Refusal.REDUCTION_NOT_SMALLER)
-    cancelled_lots = order.lots - quantity_lots
-    book.lower(order, cancelled_lots)
+    if hidden:
+        left = max(0, hidden - cancelled_lots)
+        book.set_special(order_id, msgspec.structs.replace(special, hidden_lots=left))
+    if cancelled_lots > hidden:
+        book.lower(order, cancelled_lots - hidden)
     return Report(order_id, _ACCEPTED, quantity_lots, cancelled_lots, _REQUESTED)
 
 
-def _take(book: Book, command: Place, most_fills: int) -> Report:
-    """Trade a new order that crosses, best price first and oldest first within a price."""
+def enter(
+    book: Book, command: Place, most_fills: int = MOST_FILLS, dropped: list[Dropped] | None = None
+) -> Report:
+    """Match an order whose time has come, whatever it asks for, but for its stop price.
+
+    Refused, and nothing changed: what `place` refuses, but for duplicates. `dropped` are orders
+    that ended by it already; they are added to.
+    """
+    time_in_force = command.time_in_force
+    ladder, worst_key = _opposite(book, command)
+    if time_in_force is _POST_ONLY and ladder.best_key <= worst_key:
+        return Report(command.order_id, Refusal.POST_ONLY_WOULD_TAKE)
+    mark = book.mark()
+    report = _take(book, command, most_fills, [] if dropped is None else dropped)
+    if time_in_force is _FOK:
+        needed, refusal = command.quantity_lots, Refusal.FILL_OR_KILL_UNFILLED
+    else:
+        needed = (command.conditions or NO_CONDITIONS).minimum_lots
+        refusal = Refusal.MINIMUM_QUANTITY_UNFILLED
+    if needed and sum(fill.quantity_lots for fill in report.fills) < needed:
+        book.undo_to(mark)
+        return Report(command.order_id, refusal)
+    return report
+
+
+def follow_up(book: Book, order: Order, requeued: list[int], dropped: list[Dropped]) -> None:
+    """See to what sets a waiting order apart, after it lost lots or was removed.
+
+    An iceberg whose shown part is gone shows its next; a partner is dropped.
+    """
+    order_id = order.order_id
+    special = book.specials.get(order_id)
+    if special is None:
+        return
+    if special.partner_id:
+        dropped.append(drop_partner(book, order_id, special))
+        special = msgspec.structs.replace(special, partner_id=0)
+    if order_id in book.orders:
+        book.set_special(order_id, special)
+    elif special.hidden_lots and not order.lots:
+        book.set_special(order_id, special)
+        book.requeue(order)
+        requeued.append(order_id)
+    else:
+        book.set_special(order_id, None)
+
+
+def drop_partner(book: Book, order_id: int, special: Special) -> Dropped:
+    """End the order that this one excludes. The caller notes that it has no partner now."""
+    partner_id = special.partner_id
+    assert book.specials[partner_id].partner_id == order_id
+    lots = book.lots_left(partner_id)
+    book.set_special(partner_id, None)
+    order = book.orders.get(partner_id)
+    if order is None:
+        stop = book.remove_stop(partner_id)
+        return Dropped(partner_id, stop.side, stop.price_ticks, lots, False)
+    book.remove(order)
+    return Dropped(partner_id, order.side, order.price_ticks, lots, True)
+
+
+def _place_special(book: Book, command: Place, most_fills: int) -> Report:
+    conditions = command.conditions or NO_CONDITIONS
+    if not conditions.stop_ticks:
+        return enter(book, command, most_fills)
+    order_id, lots = command.order_id, command.quantity_lots
+    if is_reached(command, book.last_ticks):
+        return Report(order_id, Refusal.STOP_WOULD_TRIGGER)
+    book.add_stop(command)
+    if conditions.expires_us:
+        book.set_special(order_id, Special(expires_us=conditions.expires_us))
+    return Report(order_id, _ACCEPTED, lots)
+
+
+def _take(book: Book, command: Place, most_fills: int, dropped: list[Dropped]) -> Report:
+    """Trade a new order, best price first and oldest first within a price; let the rest wait."""
     order_id, owner_id, side = command.order_id, command.owner_id, command.side
     ladder, worst_key = _opposite(book, command)
     left, cancelled, cause = command.quantity_lots, 0, _NONE
     fills: list[Fill] = []
     prevented: list[Prevented] = []
+    requeued: list[int] = []
+    specials = book.specials
     while left and ladder.best_key <= worst_key:
         level = ladder.levels[ladder.best_key]
         maker = level.first
         assert maker is not None
         if len(fills) + len(prevented) >= most_fills:
             cancelled, left, cause = cancelled + left, 0, Cause.TOO_MANY_FILLS
-        elif maker.owner_id == owner_id:
+            break
+        if maker.owner_id == owner_id:
             kept = _prevent(book, maker, left, command.self_trade, prevented)
             if kept < left:
                 cancelled, left, cause = cancelled + left - kept, kept, Cause.SELF_TRADE
+                if command.self_trade is SelfTrade.CANCEL_NEWEST:
+                    break  # nothing happened to the maker
         else:
             lots = min(left, maker.lots)
             book.lower(maker, lots)
@@ -330,49 +491,51 @@ def _take(book: Book, command: Place, most_fills: int) -> Report:
             fills.append(
                 Fill(
                     maker.order_id, maker.owner_id, order_id, owner_id, side,
-                    level.price_ticks, lots, maker.lots,
+                    level.price_ticks, lots, maker.lots + _hidden(specials, maker.order_id),
                 )
             )  # fmt: skip
-    if left and command.time_in_force is _GTC:
-        book.rest(order_id, owner_id, side, command.price_ticks, left)
-    elif left:
-        cancelled, left, cause = cancelled + left, 0, Cause.IMMEDIATE
-    return Report(order_id, _ACCEPTED, left, cancelled, cause, fills, prevented)
+        if specials and maker.order_id in specials:
+            follow_up(book, maker, requeued, dropped)
+    if fills:
+        book.printed(fills[0].price_ticks, fills[-1].price_ticks)
+    if left:
+        if command.time_in_force is _IOC or command.time_in_force is _FOK:
+            cancelled, left, cause = cancelled + left, 0, Cause.IMMEDIATE
+        else:
+            _rest(book, command, left)
+    return Report(order_id, _ACCEPTED, left, cancelled, cause, fills, prevented, dropped, requeued)
+
+
+def _rest(book: Book, command: Place, lots: int) -> None:
+    """Let what is left of an order wait, showing no more of it than it wants."""
+    conditions = command.conditions or NO_CONDITIONS
+    peak_lots, expires_us = conditions.peak_lots, conditions.expires_us
+    shown = min(lots, peak_lots or lots)
+    book.rest(command.order_id, command.owner_id, command.side, command.price_ticks, shown)
+    if peak_lots or expires_us:
+        special = Special(peak_lots=peak_lots, hidden_lots=lots - shown, expires_us=expires_us)
+        book.set_special(command.order_id, special)
 
 
 def _prevent(
     book: Book, maker: Order, left: int, policy: SelfTrade, prevented: list[Prevented]
 ) -> int:
     """Keep a new order from trading with its owner's waiting one; answer what is left of it."""
+    hidden = _hidden(book.specials, maker.order_id)
     if policy is SelfTrade.DECREMENT:
         lots = min(maker.lots, left)
         book.lower(maker, lots)
-        prevented.append(Prevented(maker.order_id, lots, maker.lots))
+        left_of_maker = maker.lots + hidden
+        prevented.append(Prevented(maker.order_id, lots, left_of_maker, maker.price_ticks))
         return left - lots
     if policy is not SelfTrade.CANCEL_NEWEST:
         book.remove(maker)
-        prevented.append(Prevented(maker.order_id, maker.lots, 0))
+        prevented.append(Prevented(maker.order_id, maker.lots + hidden, 0, maker.price_ticks))
     return left if policy is SelfTrade.CANCEL_OLDEST else 0
 
 
-def _fills_whole(book: Book, command: Place, most_fills: int) -> bool:
-    """Say whether a fill-or-kill order would fill. Cost: one step for each maker it needs."""
-    ladder, worst_key = _opposite(book, command)
-    missing, steps = command.quantity_lots, 0
-    for level in ladder:
-        if level.key > worst_key:
-            return False
-        for maker in level.orders():
-            if steps == most_fills:
-                return False
-            steps += 1
-            if maker.owner_id != command.owner_id:
-                missing -= maker.lots
-            elif command.self_trade is not SelfTrade.CANCEL_OLDEST:
-                return False
-            if missing <= 0:
-                return True
-    return False
+def _hidden(specials: dict[int, Special], order_id: int) -> int:
+    return specials[order_id].hidden_lots if specials and order_id in specials else 0
 
 
 def _opposite(book: Book, command: Place) -> tuple[Ladder, int]:

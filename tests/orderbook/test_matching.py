@@ -8,6 +8,7 @@ import pytest
 from orderbook.book import Book, Side
 from orderbook.matching import (
     Cause,
+    Conditions,
     Fill,
     MarketState,
     Place,
@@ -19,6 +20,7 @@ from orderbook.matching import (
     TimeInForce,
     cancel,
     check,
+    check_conditions,
     place,
     reduce,
 )
@@ -26,6 +28,7 @@ from orderbook.matching import (
 BUY, SELL = Side.BUY, Side.SELL
 GTC, IOC = TimeInForce.GOOD_TILL_CANCELLED, TimeInForce.IMMEDIATE_OR_CANCEL
 FOK, POST_ONLY = TimeInForce.FILL_OR_KILL, TimeInForce.POST_ONLY
+OLDEST = SelfTrade.CANCEL_OLDEST
 ANN, BEN, CEM = 10, 11, 12
 
 
@@ -38,7 +41,8 @@ def book() -> Book:
             (2, BEN, SELL, 101, 3),
             (3, BEN, SELL, 103, 4),
             (4, CEM, BUY, 99, 2),
-        ]
+        ],
+        last_ticks=95,
     )
 
 
@@ -69,6 +73,8 @@ def test_taker_pays_maker_price_and_oldest_maker_goes_first(book: Book) -> None:
         9,
         fills=[Fill(1, ANN, 9, CEM, BUY, 101, 5, 0), Fill(2, BEN, 9, CEM, BUY, 101, 1, 2)],
         prevented=[],
+        dropped=[],
+        requeued=[],
     )
     assert waiting(book) == [(4, 2), (2, 2), (3, 4)]
 
@@ -124,7 +130,7 @@ def test_order_meets_at_most_so_many_makers(book: Book) -> None:
 
 # -- self-trade ------------------------------------------------------------------------------
 
-BEN_GONE = Prevented(2, 3, 0)
+BEN_GONE = Prevented(2, 3, 0, 101)
 SELF_TRADES = [
     # policy                  prevented    rests gone cause
     (SelfTrade.CANCEL_NEWEST, [],              0, 4, Cause.SELF_TRADE),
@@ -148,14 +154,14 @@ def test_self_trade_is_prevented(
 
 def test_decrement_leaves_the_larger_order(book: Book) -> None:
     report = place(book, Place(9, ANN, BUY, 101, 2, GTC, SelfTrade.DECREMENT))
-    assert report.prevented == [Prevented(1, 2, 3)]
+    assert report.prevented == [Prevented(1, 2, 3, 101)]
     assert (report.fills, report.resting_lots, report.cancelled_lots) == ([], 0, 2)
     assert waiting(book) == [(4, 2), (1, 3), (2, 3), (3, 4)]
 
 
 def test_immediate_decrement_accounts_for_every_lot(book: Book) -> None:
     report = place(book, Place(9, ANN, BUY, 101, 10, IOC, SelfTrade.DECREMENT))
-    assert (traded(report), report.prevented) == ([(2, 101, 3, 0)], [Prevented(1, 5, 0)])
+    assert (traded(report), report.prevented) == ([(2, 101, 3, 0)], [Prevented(1, 5, 0, 101)])
     assert (report.cancelled_lots, report.cause) == (7, Cause.IMMEDIATE)
 
 
@@ -164,7 +170,7 @@ def test_fill_or_kill_counts_past_own_orders_only_if_those_are_cancelled(book: B
     assert waiting(book) == [(4, 2), (1, 5), (2, 3), (3, 4)]
     report = place(book, Place(9, ANN, BUY, 103, 7, FOK, SelfTrade.CANCEL_OLDEST))
     assert traded(report) == [(2, 101, 3, 0), (3, 103, 4, 0)]
-    assert report.prevented == [Prevented(1, 5, 0)]
+    assert report.prevented == [Prevented(1, 5, 0, 101)]
 
 
 # -- cancelling and reducing -----------------------------------------------------------------
@@ -198,6 +204,14 @@ BOOK_REFUSALS = [
     (Place(9, CEM, BUY,  999, 13, FOK),                Refusal.FILL_OR_KILL_UNFILLED),
     (Place(9, ANN, BUY,  101,  1, FOK),                Refusal.FILL_OR_KILL_UNFILLED),
     (Place(9, ANN, SELL,  99,  3, FOK),                Refusal.FILL_OR_KILL_UNFILLED),
+    (Place(9, CEM, BUY, 103, 13, GTC, OLDEST, Conditions(minimum_lots=13)),
+                                                       Refusal.MINIMUM_QUANTITY_UNFILLED),
+    (Place(9, CEM, BUY, 100, 1, GTC, OLDEST, Conditions(minimum_lots=1)),
+                                                       Refusal.MINIMUM_QUANTITY_UNFILLED),
+    (Place(9, CEM, BUY, 101, 1, GTC, OLDEST, Conditions(stop_ticks=95)),
+                                                       Refusal.STOP_WOULD_TRIGGER),
+    (Place(9, CEM, SELL, 90, 1, GTC, OLDEST, Conditions(stop_ticks=95)),
+                                                       Refusal.STOP_WOULD_TRIGGER),
     (("cancel", 9, ANN),                               Refusal.ORDER_UNKNOWN),
     (("cancel", 1, BEN),                               Refusal.ORDER_NOT_OWNED),
     (("reduce", 9, ANN, 1),                            Refusal.ORDER_UNKNOWN),
@@ -273,42 +287,71 @@ def test_market_rules(price: int, units: int, state: MarketState, refusal: Refus
     assert check(TERMS, state, price_minor=price, quantity_units=units) is refusal
 
 
+NOW_US = 1_800_000_000_000_000
+A_YEAR_US = 366 * 24 * 3600 * 1_000_000
+# Of an order of 20 lots. Each refusal stands before all that follow it.
+CONDITION_RULES = [
+    (Conditions(),                                                  Refusal.ACCEPTED),
+    (Conditions(stop_ticks=4, peak_lots=1, minimum_lots=20),        Refusal.ACCEPTED),
+    (Conditions(stop_ticks=40, peak_lots=20, expires_us=NOW_US + 1), Refusal.ACCEPTED),
+    (Conditions(expires_us=NOW_US + A_YEAR_US),                     Refusal.ACCEPTED),
+    (Conditions(stop_ticks=3, peak_lots=21),                        Refusal.STOP_PRICE_TOO_LOW),
+    (Conditions(stop_ticks=41, minimum_lots=21),                    Refusal.STOP_PRICE_TOO_HIGH),
+    (Conditions(peak_lots=21, minimum_lots=21),               Refusal.DISPLAY_QUANTITY_TOO_LARGE),
+    (Conditions(minimum_lots=21, expires_us=NOW_US),          Refusal.MINIMUM_QUANTITY_TOO_LARGE),
+    (Conditions(expires_us=NOW_US + A_YEAR_US + 1),                 Refusal.EXPIRY_TOO_FAR),
+    (Conditions(expires_us=NOW_US),                                 Refusal.EXPIRY_IN_PAST),
+    (Conditions(expires_us=1),                                      Refusal.EXPIRY_IN_PAST),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("conditions", "refusal"), CONDITION_RULES)
+def test_rules_of_conditions(conditions: Conditions, refusal: Refusal) -> None:
+    assert check_conditions(TERMS, conditions, 20, NOW_US) is refusal
+
+
+def test_an_iceberg_shows_at_least_a_hundredth_at_a_time() -> None:
+    peak = Conditions(peak_lots=2)
+    assert check_conditions(TERMS, peak, 200, NOW_US) is Refusal.ACCEPTED
+    assert check_conditions(TERMS, peak, 201, NOW_US) is Refusal.DISPLAY_QUANTITY_TOO_SMALL
+
+
+OFF_GRID = {refusal for refusal in Refusal if refusal.code.endswith(("_off_tick", "_off_lot"))}
+
+
 def test_every_rule_has_a_row_and_rows_follow_precedence() -> None:
-    tested = [row[3] for row in RULES] + [row[1] for row in BOOK_REFUSALS]
-    elsewhere = {Refusal.PRICE_BEYOND_BAND, Refusal.NOT_IN_AUCTION, Refusal.MEETS_OWN_ORDER}
-    assert set(tested) == set(Refusal) - elsewhere
     rules = [row[3] for row in RULES if row[2] in (OPEN, HALTED, CLOSED)]
-    assert rules == sorted(rules)
+    conditions = [row[1] for row in CONDITION_RULES]
+    book = [row[1] for row in BOOK_REFUSALS]
+    elsewhere = OFF_GRID | {
+        Refusal.DISPLAY_QUANTITY_TOO_SMALL, Refusal.ORDER_PAIRED, Refusal.PRICE_BEYOND_BAND,
+        Refusal.NOT_IN_AUCTION, Refusal.MEETS_OWN_ORDER,
+    }  # fmt: skip
+    assert {*(row[3] for row in RULES), *conditions, *book} | elsewhere == set(Refusal)
+    assert (rules, conditions) == (sorted(rules), sorted(conditions))
 
 
-def test_codes_and_numbers_are_stable() -> None:
-    """Both are stored and published: only ever add at the end."""
-    assert [(r.value, r.code) for r in Refusal] == [
-        (0, "accepted"),
-        (1, "price_off_tick"),
-        (2, "price_too_low"),
-        (3, "price_too_high"),
-        (4, "quantity_off_lot"),
-        (5, "quantity_too_small"),
-        (6, "quantity_too_large"),
-        (7, "market_closed"),
-        (8, "market_halted"),
-        (9, "order_duplicate"),
-        (10, "post_only_would_take"),
-        (11, "fill_or_kill_unfilled"),
-        (12, "order_unknown"),
-        (13, "order_not_owned"),
-        (14, "reduction_not_smaller"),
-        (90, "market_not_open"),
-        (91, "price_beyond_band"),
-        (92, "not_in_auction"),
-        (93, "meets_own_order"),
-    ]
+def test_codes_are_stable() -> None:
+    """They are stored and published."""
+    assert [refusal.code for refusal in Refusal] == [
+        "accepted",
+        "price_off_tick", "price_too_low", "price_too_high",
+        "quantity_off_lot", "quantity_too_small", "quantity_too_large",
+        "stop_price_off_tick", "stop_price_too_low", "stop_price_too_high",
+        "display_quantity_off_lot", "display_quantity_too_small", "display_quantity_too_large",
+        "minimum_quantity_off_lot", "minimum_quantity_too_large", "expiry_too_far",
+        "market_closed", "market_halted", "expiry_in_past",
+        "order_duplicate", "post_only_would_take", "fill_or_kill_unfilled",
+        "minimum_quantity_unfilled", "stop_would_trigger",
+        "order_unknown", "order_not_owned", "reduction_not_smaller", "order_paired",
+        "market_not_open", "price_beyond_band", "not_in_auction", "meets_own_order",
+    ]  # fmt: skip
     assert [(t.value, t.name) for t in TimeInForce] == [
         (0, "GOOD_TILL_CANCELLED"),
         (1, "IMMEDIATE_OR_CANCEL"),
         (2, "FILL_OR_KILL"),
         (3, "POST_ONLY"),
+        (4, "GOOD_TILL_DATE"),
     ]
 
 
