@@ -23,6 +23,9 @@ SELECT coalesce(sum(revision), 0)::bigint, nextval('orderbook_batch_sequence')
   FROM orderbook_market WHERE shard = %s
 """
 NEWEST_ORDER = "SELECT coalesce(max(id), 0) FROM orderbook_order WHERE market_id = ANY(%s)"
+LAST_PRICE = """
+SELECT price_ticks FROM orderbook_fill WHERE market_id = %s ORDER BY id DESC LIMIT 1
+"""
 RESTING_ORDERS = """
 SELECT id, user_id, side, price_ticks, remaining_lots, hold_id
   FROM orderbook_order WHERE market_id = %s AND state = 0 ORDER BY id
@@ -136,7 +139,10 @@ class Memory:
         trading = Trading(market)
         fees = Purpose(None, market.quote_asset_id, FEES, f"market {market.code}"[:60])
         trading.fee_account_id = open_accounts([fees])[fees]
-        trading.book = Book.load(self._resting_rows(market.pk))
+        with connection.cursor() as cursor:
+            cursor.execute(LAST_PRICE, [market.pk])
+            last = cursor.fetchone() or (0,)
+        trading.book = Book.load(self._resting_rows(market.pk), last_ticks=last[0])
         with connection.cursor() as cursor:
             cursor.execute(NEWEST_ORDER, [[market.pk]])
             self.newest_order_id = max(self.newest_order_id, cursor.fetchone()[0])
