@@ -43,9 +43,12 @@ from rewards.campaigns.events import announce, event
 from rewards.campaigns.facts import Facts
 from rewards.campaigns.knowing import facts_of, referrer_of
 from rewards.campaigns.models import Campaign, Claim, ClaimRefusal, TierProgram
+from rewards.campaigns.paying import Bill, Unpaid
 from rewards.campaigns.problems import CampaignUnknown
 from rewards.campaigns.rules import leaves
+from wallet.items import Refusal
 from wallet.people import PersonUnknown
+from wallet.problems import LedgerRefusal
 
 ATTEMPTS = 3
 NEXT_ID = "SELECT nextval('campaigns_claim_id')"
@@ -191,9 +194,12 @@ def _pay(
         cursor.execute(NEXT_ID)
         (claim_id,) = cursor.fetchone()
     counting.count_up(grant.counted, own_counter(version, wish.person.pk), counts, now)
-    payments = paying.pay(entry, grant.payments, claim_id, now)
-    if payments is None:
-        raise _BudgetGone
+    try:
+        payments = paying.pay([Bill(entry, claim_id, grant.payments)], now)[claim_id]
+    except Unpaid as unpaid:
+        if unpaid.reason is Refusal.INSUFFICIENT_FUNDS:
+            raise _BudgetGone from None
+        raise LedgerRefusal(unpaid.reason) from None
     made = Claim.objects.create(
         id=claim_id,
         campaign_id=entry.id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -25,36 +26,61 @@ TO_WALLETS = frozenset({"points", "units", "cashback"})
 Row = dict[str, Any]
 
 
-def pay(
-    entry: Compiled, payments: Sequence[Payment], claim_id: int, now: datetime
-) -> list[Row] | None:
-    """Pay what a claim grants; gives each payment with its transfer, or `None`.
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What one claim pays out."""
 
-    `None` means that a budget has too little: the caller undoes its transaction. Any other
-    refusal of the ledger is raised.
+    entry: Compiled
+    claim_id: int
+    payments: Sequence[Payment]
+
+
+class Unpaid(Exception):
+    """The ledger refused a payment of one bill; the caller undoes its transaction."""
+
+    def __init__(self, claim_id: int, reason: Refusal) -> None:
+        super().__init__(claim_id, reason)
+        self.claim_id = claim_id
+        self.reason = reason
+
+
+def pay(bills: Sequence[Bill], now: datetime) -> dict[int, list[Row]]:
+    """Pay what claims grant; gives each claim's payments with their transfers.
+
+    One pass through the door. Raises `Unpaid` for the first bill that the ledger refuses: a
+    budget that has too little, a wallet that may not receive.
     """
-    grants = [
-        _grant(entry, payment, f"claim:{claim_id}:{index}")
-        for index, payment in enumerate(payments)
-        if payment.kind in TO_WALLETS
-    ]
-    transfers = [
-        _transfer(entry, payment, f"claim:{claim_id}:{index}")
-        for index, payment in enumerate(payments)
-        if payment.kind not in TO_WALLETS
-    ]
-    results = iter(grant(grants, also=transfers, now=now))
-    transfer_ids: dict[int, int] = {}
-    for is_wallet in (True, False):
-        for index, payment in enumerate(payments):
-            if (payment.kind in TO_WALLETS) is is_wallet:
-                result = next(results)
-                if result.refusal is Refusal.INSUFFICIENT_FUNDS:
-                    return None
-                if not result.is_created:
-                    raise LedgerRefusal(result.refusal)
-                transfer_ids[index] = result.transfer_id
-    return [_row(entry, payment, transfer_ids[index]) for index, payment in enumerate(payments)]
+    lines = [(bill, index) for bill in bills for index in range(len(bill.payments))]
+    to_wallets = [line for line in lines if _kind(line) in TO_WALLETS]
+    others = [line for line in lines if _kind(line) not in TO_WALLETS]
+    grants = [_grant(*_spelt(line)) for line in to_wallets]
+    transfers = [_transfer(*_spelt(line)) for line in others]
+    results = grant(grants, also=transfers, now=now)
+    paid: dict[tuple[int, int], int] = {}
+    for (bill, index), result in zip([*to_wallets, *others], results, strict=True):
+        if not result.is_created:
+            raise Unpaid(bill.claim_id, result.refusal)
+        paid[bill.claim_id, index] = result.transfer_id
+    return {
+        bill.claim_id: [
+            _row(bill.entry, payment, paid[bill.claim_id, index])
+            for index, payment in enumerate(bill.payments)
+        ]
+        for bill in bills
+    }
+
+
+Line = tuple[Bill, int]
+
+
+def _kind(line: Line) -> str:
+    bill, index = line
+    return bill.payments[index].kind
+
+
+def _spelt(line: Line) -> tuple[Compiled, Payment, str]:
+    bill, index = line
+    return bill.entry, bill.payments[index], f"claim:{bill.claim_id}:{index}"
 
 
 def _row(entry: Compiled, payment: Payment, transfer_id: int) -> Row:
