@@ -1,54 +1,41 @@
-"""What the site shows of markets: a row for each with its day, and the newest trades."""
+"""What the site shows of markets: a row for each with its day, its candles and newest trades."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
+from typing import NamedTuple
 
-from django.db import connection
-
-from edge.ids import first_id_at
+from orderbook.candles import INTERVALS
+from orderbook.market_data.charts import candles
+from orderbook.market_data.days import Day, change_bps, day_of, feed_of, with_days
 from orderbook.models import Fill, Market
-from web.chart import Chart, price_chart, spark
+from web.chart import Chart, candle_chart, spark
 
-DAY = timedelta(hours=24)
 MOST_MARKETS = 100
-MOST_TRADES_A_DAY = 20_000
-"""Of a busier day only the newest trades are added up; the page then says "at least"."""
-CHART_TRADES = 600
-SPARK_TRADES = 40
 
-# One row a market. All look-ups are ranges of an index that leads with the market.
-ROWS = """
-SELECT m.id, last.price_ticks, coalesce(before.price_ticks, day.first_ticks), bid.ticks, ask.ticks,
-       day.trades, coalesce(day.lots, 0), day.low, day.high, spark.prices
-  FROM unnest(%(ids)s::int[]) AS m(id)
-  LEFT JOIN LATERAL (
-       SELECT price_ticks FROM orderbook_fill WHERE market_id = m.id
-        ORDER BY id DESC LIMIT 1) AS last ON true
-  LEFT JOIN LATERAL (
-       SELECT price_ticks FROM orderbook_fill WHERE market_id = m.id AND id < %(cut)s
-        ORDER BY id DESC LIMIT 1) AS before ON true
- CROSS JOIN LATERAL (
-       SELECT count(*) AS trades, sum(quantity_lots)::bigint AS lots,
-              min(price_ticks) AS low, max(price_ticks) AS high,
-              (array_agg(price_ticks ORDER BY id))[1] AS first_ticks
-         FROM (SELECT id, price_ticks, quantity_lots FROM orderbook_fill
-                WHERE market_id = m.id AND id >= %(cut)s
-                ORDER BY id DESC LIMIT %(most)s) AS newest) AS day
- CROSS JOIN LATERAL (
-       SELECT max(price_ticks) AS ticks FROM orderbook_order
-        WHERE market_id = m.id AND state = 0 AND side = 1) AS bid
- CROSS JOIN LATERAL (
-       SELECT min(price_ticks) AS ticks FROM orderbook_order
-        WHERE market_id = m.id AND state = 0 AND side = 2) AS ask
- CROSS JOIN LATERAL (
-       SELECT array_agg(price_ticks ORDER BY id) AS prices
-         FROM (SELECT id, price_ticks FROM orderbook_fill WHERE market_id = m.id
-                ORDER BY id DESC LIMIT %(spark)s) AS newest) AS spark
-"""
+
+class Span(NamedTuple):
+    """A stretch of time that a chart may show, as candles of one length."""
+
+    name: str
+    words: str
+    interval: str
+    most: int
+
+
+SPANS = {
+    span.name: span
+    for span in (
+        Span("hour", "1 hour", "1m", 60),
+        Span("day", "1 day", "15m", 96),
+        Span("week", "1 week", "1h", 168),
+        Span("quarter", "3 months", "1d", 91),
+    )
+}
+YOUNG_CANDLES = 12
+"""A market with fewer candles in a day shows its last hour instead, unless one asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +44,11 @@ class MarketRow:
 
     market: Market
     last: int | None
-    day_ago: int | None
     bid: int | None
     ask: int | None
-    trade_count: int
-    volume: int
-    low: int | None
-    high: int | None
+    day: Day
+    change_bps: int | None
     spark: str
-
-    @property
-    def change_bps(self) -> int | None:
-        """How far the price moved in a day, in hundredths of a percent."""
-        if self.last is None or not self.day_ago:
-            return None
-        return round((self.last - self.day_ago) * 10_000 / self.day_ago)
-
-    @property
-    def has_more_trades(self) -> bool:
-        """The day's trades were not all added up."""
-        return self.trade_count >= MOST_TRADES_A_DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,55 +63,28 @@ class Trade:
     is_buy: bool
 
 
-def all_markets(limit: int = MOST_MARKETS) -> list[Market]:
-    """The markets that are not closed, by code, with their assets."""
-    markets = Market.objects.select_related("base_asset", "quote_asset")
-    return list(markets.exclude(state=Market.State.CLOSED).order_by("code")[:limit])
+def market_rows(*, now: datetime, limit: int = MOST_MARKETS) -> list[MarketRow]:
+    """The markets that are not closed, by code, with their prices and their day. One query."""
+    markets = Market.objects.exclude(state=Market.State.CLOSED).order_by("code")
+    return [_row(market) for market in with_days(markets, now=now)[:limit]]
 
 
-def market_rows(markets: Sequence[Market], *, now: datetime) -> list[MarketRow]:
-    """Put its prices and its day beside each market, in their order. One query."""
-    by_id = {market.pk: market for market in markets}
-    if not by_id:
-        return []
-    parameters: dict[str, Any] = {
-        "ids": list(by_id),
-        "cut": first_id_at(now - DAY),
-        "most": MOST_TRADES_A_DAY,
-        "spark": SPARK_TRADES,
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(ROWS, parameters)
-        found = {row[0]: row[1:] for row in cursor.fetchall()}
-    return [_row(market, *found[market.pk]) for market in markets]
+def market_row(code: str, *, now: datetime) -> MarketRow | None:
+    """One market with its prices and its day; None if there is none. One query."""
+    market = with_days(Market.objects.filter(code=code), now=now).first()
+    return None if market is None else _row(market)
 
 
-def _row(
-    market: Market,
-    last: int | None,
-    day_ago: int | None,
-    bid: int | None,
-    ask: int | None,
-    trades: int,
-    lots: int,
-    low: int | None,
-    high: int | None,
-    prices: list[int] | None,
-) -> MarketRow:
-    def price(ticks: int | None) -> int | None:
-        return None if ticks is None else ticks * market.tick_minor
-
+def _row(market: Market) -> MarketRow:
+    feed, day = feed_of(market), day_of(market)
     return MarketRow(
         market=market,
-        last=price(last),
-        day_ago=price(day_ago),
-        bid=price(bid),
-        ask=price(ask),
-        trade_count=trades,
-        volume=lots * market.lot_units,
-        low=price(low),
-        high=price(high),
-        spark=spark(prices or []),
+        last=feed.last_price,
+        bid=feed.bid_price,
+        ask=feed.ask_price,
+        day=day,
+        change_bps=change_bps(market),
+        spark=spark(day.closes),
     )
 
 
@@ -161,8 +106,16 @@ def _trade(fill: Fill, market: Market) -> Trade:
     )
 
 
-def chart_of(market: Market, *, now: datetime) -> Chart | None:
-    """Draw a market's last day, of at most the newest `CHART_TRADES` trades. One query."""
-    newest = Fill.objects.filter(market_id=market.pk, pk__gte=first_id_at(now - DAY))
-    fills = reversed(newest.order_by("-id").only("price_ticks")[:CHART_TRADES])
-    return price_chart([(fill.at, fill.price_ticks * market.tick_minor) for fill in fills], end=now)
+def chart_of(market: Market, span: Span, *, now: datetime) -> Chart | None:
+    """Draw a market's newest candles; None where nothing was ever traded. One query."""
+    interval_s = INTERVALS[span.interval]
+    rows, _ = candles(market, interval_s=interval_s, last=now, count=span.most)
+    return candle_chart(rows, interval_s=interval_s, count=span.most)
+
+
+def usual_chart(market: Market, *, now: datetime) -> tuple[Span, Chart | None]:
+    """The chart for somebody who has not said which: of a day, or of an hour on a young market."""
+    chart = chart_of(market, SPANS["day"], now=now)
+    if chart is not None and chart.drawn < YOUNG_CANDLES:
+        return SPANS["hour"], chart_of(market, SPANS["hour"], now=now)
+    return SPANS["day"], chart

@@ -23,11 +23,10 @@ DAY = timedelta(hours=24)
 DAY_OF_MARKET = """
 SELECT json_build_object('open', coalesce(before.close, inside.first), 'high', inside.high,
          'low', inside.low, 'volume', inside.volume, 'turnover', inside.turnover,
-         'trades', inside.trades, 'closes', inside.closes)::text
+         'trades', inside.trades, 'closes', newest.closes)::text
   FROM (SELECT max(high) AS high, min(low) AS low, coalesce(sum(volume), 0) AS volume,
                coalesce(sum(turnover), 0) AS turnover, coalesce(sum(trades), 0) AS trades,
-               (array_agg(open ORDER BY start_s))[1] AS first,
-               array_agg(close ORDER BY start_s) FILTER (WHERE interval_s = 3600) AS closes
+               (array_agg(open ORDER BY start_s))[1] AS first
           FROM (SELECT * FROM orderbook_candle WHERE market_id = orderbook_market.id
                    AND interval_s = 60 AND start_s >= %s AND start_s < %s
                 UNION ALL
@@ -36,6 +35,10 @@ SELECT json_build_object('open', coalesce(before.close, inside.first), 'high', i
   LEFT JOIN (SELECT close FROM orderbook_candle WHERE market_id = orderbook_market.id
                 AND interval_s = 60 AND start_s < %s
               ORDER BY start_s DESC LIMIT 1) AS before ON true
+ CROSS JOIN (SELECT array_agg(close ORDER BY start_s) AS closes
+               FROM (SELECT close, start_s FROM orderbook_candle
+                      WHERE market_id = orderbook_market.id AND interval_s = 60
+                      ORDER BY start_s DESC LIMIT 40) AS minutes) AS newest
 """
 
 
@@ -43,7 +46,7 @@ SELECT json_build_object('open', coalesce(before.close, inside.first), 'high', i
 class Day:
     """A market's last 24 hours. `open` is the price a day ago; None where nothing traded yet.
 
-    `closes` are the hours' last prices, oldest first, of hours in which something traded.
+    `closes` are the last prices of the newest 40 minutes in which something traded, oldest first.
     """
 
     open: int | None

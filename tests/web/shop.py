@@ -86,7 +86,7 @@ def open_shop(guard: Guard, embedded: Embedded, chromium: str) -> Iterator[Shop]
     """Start everything; it ends with the block."""
     with Scrip(guard, embedded, with_pages=True) as scrip, sync_playwright() as playwright:
         scrip.manage("seed_demo")
-        scrip.start("web", "gateway", "writer", "relay")
+        scrip.start("web", "gateway", "writer", "relay", "market-data")
         [port] = free_ports((LOOPBACK, 21_000))
         front = _start_front(guard, scrip, port)
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])

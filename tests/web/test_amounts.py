@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orderbook.candles import Candle
 from web.amounts import format_amount, plain_amount, read_amount
-from web.chart import price_chart, spark
+from web.chart import candle_chart, spark
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -53,22 +54,31 @@ def test_what_is_written_reads_back(minor: int, scale: int) -> None:
     assert read_amount(plain_amount(minor, scale), scale) == minor
 
 
-def test_price_holds_until_the_next_trade() -> None:
-    trades = [(NOON, 100), (NOON + timedelta(minutes=30), 120)]
-    chart = price_chart(trades, end=NOON + timedelta(hours=1))
+def candle(number: int, first: int, high: int, low: int, close: int, *, volume: int = 4) -> Candle:
+    return Candle(number * 60, first, high, low, close, volume, 400, min(1, volume))
+
+
+def test_candles_stand_at_the_right_and_scale_to_their_prices() -> None:
+    drawn = [candle(8, 100, 120, 100, 110), candle(9, 110, 110, 105, 105, volume=2)]
+    chart = candle_chart(drawn, interval_s=60, count=4)
     assert chart is not None
-    assert chart.line == "M0 288H500V12H1000"
-    assert (chart.low, chart.high, chart.first, chart.last) == (100, 120, 100, 120)
+    assert (chart.low, chart.high, chart.first, chart.last, chart.drawn) == (100, 120, 100, 105, 2)
+    assert chart.wicks_rising == "M625.0 12V238"
+    assert chart.rising == "M537.5 125.0h175.0v113.0h-175.0z"
+    assert chart.falling == "M787.5 125.0h175.0v56.5h-175.0z"
+    assert chart.volume == "M537.5 300.0h175.0v-50.0h-175.0zM787.5 300.0h175.0v-25.0h-175.0z"
+    assert (chart.start.minute, chart.end.minute) == (6, 10)
 
 
-def test_no_trades_make_no_chart() -> None:
-    assert price_chart([], end=NOON) is None
-
-
-def test_one_trade_is_a_level_line() -> None:
-    chart = price_chart([(NOON, 100)], end=NOON)
+def test_a_candle_without_trades_is_a_flat_mark() -> None:
+    chart = candle_chart([candle(1, 100, 100, 100, 100, volume=0)], interval_s=60, count=1)
     assert chart is not None
-    assert chart.line == "M0 150H1000"
+    assert chart.flat == "M150.0 124.2h700.0v1.5h-700.0z"
+    assert (chart.rising, chart.falling, chart.volume) == ("", "", "")
+
+
+def test_no_candles_make_no_chart() -> None:
+    assert candle_chart([], interval_s=60, count=4) is None
 
 
 def test_spark_needs_two_prices() -> None:

@@ -118,7 +118,7 @@ def test_market_shows_book_trades_and_own_orders(site: Site) -> None:
     assert html.count('data-cancel="') == 1
     assert f'data-cancel="{order["order_id"]}"' in html
     assert "Cancel: buy 3 at 1,100" in html
-    assert '<rect x="0" width="75.0"' in html  # 3 of at most 4 at one price
+    assert '<rect x="0" width="42.9"' in html  # 3 of at most 7 on one side
     assert "1,200" in html
     assert 'data-funds="buy">4,243<' in html  # 10,000, less 2,424 with fee, less 3,333 on hold
 

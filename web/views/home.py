@@ -7,7 +7,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from web.live import render_live
-from web.market_board import all_markets, market_rows, newest_trades
+from web.market_board import market_rows, newest_trades
 from web.people import own_wallets
 
 MARKETS_SHOWN = 6
@@ -17,10 +17,10 @@ TRADES_SHOWN = 8
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """Show everybody the markets, and people who are signed in their wallets."""
-    markets = all_markets(MARKETS_SHOWN)
+    rows = market_rows(now=timezone.now(), limit=MARKETS_SHOWN)
     context = {
-        "rows": market_rows(markets, now=timezone.now()),
-        "trades": newest_trades(markets, TRADES_SHOWN),
+        "rows": rows,
+        "trades": newest_trades([row.market for row in rows], TRADES_SHOWN),
         "wallets": own_wallets(request.user.pk) if request.user.is_authenticated else [],
     }
     return render_live(request, "web/home.html", context)

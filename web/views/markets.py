@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from orderbook.market_data.books import DepthOfMarket, depth
+from orderbook.market_data.books import DepthOfMarket, PriceLevel, depth
 from orderbook.models import Market, Order
+from web.chart import Chart
 from web.live import render_live
-from web.market_board import all_markets, chart_of, market_rows, newest_trades
+from web.market_board import (
+    SPANS,
+    Span,
+    chart_of,
+    market_row,
+    market_rows,
+    newest_trades,
+    usual_chart,
+)
 from web.people import available_of, own_wallets
 
 LEVELS = 10
@@ -22,39 +34,61 @@ OWN_ORDERS_SHOWN = 50
 @require_safe
 def markets(request: HttpRequest) -> HttpResponse:
     """List the markets with their prices and their day."""
-    rows = market_rows(all_markets(), now=timezone.now())
-    return render_live(request, "web/markets.html", {"rows": rows})
+    return render_live(request, "web/markets.html", {"rows": market_rows(now=timezone.now())})
 
 
 @require_safe
 def market(request: HttpRequest, code: str) -> HttpResponse:
     """Show one market, and to people who are signed in what they can do there."""
-    found = Market.objects.select_related("base_asset", "quote_asset").filter(code=code).first()
-    if found is None:
-        raise Http404
     now = timezone.now()
+    row = market_row(code, now=now)
+    if row is None:
+        raise Http404
+    span, chart = _chart(row.market, request.GET.get("span", ""), now)
     context: dict[str, Any] = {
-        "market": found,
-        "row": market_rows([found], now=now)[0],
-        "book": _book(depth(found, LEVELS)),
-        "trades": newest_trades([found], TRADES_SHOWN),
-        "chart": chart_of(found, now=now),
+        "market": row.market,
+        "row": row,
+        "book": _ladder(depth(row.market, LEVELS)),
+        "trades": newest_trades([row.market], TRADES_SHOWN),
+        "chart": chart,
+        "span": span,
+        "spans": SPANS.values(),
     }
     if request.user.is_authenticated:
-        context |= _own(found, request.user.pk)
+        context |= _own(row.market, request.user.pk)
     return render_live(request, "web/market.html", context)
 
 
-def _book(both: DepthOfMarket) -> dict[str, Any]:
-    """Both sides, and the largest quantity at one price: the longest bar."""
-    levels = (*both.bids, *both.asks)
-    spread = both.asks[0].price - both.bids[0].price if both.bids and both.asks else None
+def _chart(market: Market, name: str, now: datetime) -> tuple[Span, Chart | None]:
+    """The chart of the span that was asked for, or the usual one."""
+    span = SPANS.get(name)
+    return usual_chart(market, now=now) if span is None else (span, chart_of(market, span, now=now))
+
+
+class Rung(NamedTuple):
+    """One price of the ladder: what waits there, and what waits up to there."""
+
+    price: int
+    quantity: int
+    total: int
+
+
+def _ladder(both: DepthOfMarket) -> dict[str, Any]:
+    """Both sides with running totals, and the larger total: the longest bar."""
+    bids, asks = _rungs(both.bids), _rungs(both.asks)
+    spread = asks[0].price - bids[0].price if bids and asks else None
     return {
-        "bids": both.bids,
-        "asks": both.asks[::-1],
-        "largest": max((level.quantity for level in levels), default=0),
+        "bids": bids,
+        "asks": asks[::-1],
+        "largest": max((side[-1].total for side in (bids, asks) if side), default=0),
         "spread": spread,
+        "spread_bps": round(spread * 10_000 / asks[0].price) if spread and spread > 0 else None,
     }
+
+
+def _rungs(levels: Sequence[PriceLevel]) -> list[Rung]:
+    totals = accumulate(level.quantity for level in levels)
+    return [Rung(*level, total) for level, total in zip(levels, totals, strict=True)]
 
 
 def _own(market: Market, user_id: int) -> dict[str, Any]:
