@@ -20,6 +20,10 @@ from sequencer.admission import Admission  # noqa: E402
 from sequencer.gateway import Gateway  # noqa: E402
 from sequencer.limits import AimdLimit, GradientLimit  # noqa: E402
 from sequencer.sender import RedisCommandSender  # noqa: E402
+from sequencer.waiting_room.api import API, PAGE, WaitingRoomPages  # noqa: E402
+from sequencer.waiting_room.directory import RoomDirectory  # noqa: E402
+from sequencer.waiting_room.guard import RoomGuard  # noqa: E402
+from sequencer.waiting_room.line import WaitingLines  # noqa: E402
 
 LIMITS = {"gradient": GradientLimit, "aimd": AimdLimit}
 
@@ -28,13 +32,23 @@ def gateway() -> Gateway:
     """Put the gateway together. Its services connect when the server starts it."""
     keyring = Keyring(database_conninfo())
     directory = MarketDirectory(database_conninfo())
+    rooms = RoomDirectory(database_conninfo())
+    lines = WaitingLines(settings.REDIS_URL)
+    waiting = WaitingRoomPages(
+        directory=rooms,
+        lines=lines,
+        authenticator=keyring,
+        has_secure_cookies=settings.SESSION_COOKIE_SECURE,
+    )
     return Gateway(
         routes=routes(directory),
         authenticator=keyring,
         sender=RedisCommandSender(settings.REDIS_URL),
         admission=Admission(LIMITS[settings.GATEWAY_LIMIT]()),
         rate=Rate(settings.GATEWAY_RATE_PER_S, settings.GATEWAY_RATE_BURST),
-        services=[keyring, directory],
+        guard=RoomGuard(rooms),
+        pages={API: waiting, PAGE: waiting},
+        services=[keyring, directory, rooms, lines],
     )
 
 

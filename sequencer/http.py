@@ -334,8 +334,11 @@ class GatewayHttp(HttpToolsProtocol):
         """The server stops: answer what is open, take nothing more."""
         if self._exchanges:
             self._exchanges[-1].keep_alive = False
-        else:
-            super().shutdown()
+            return
+        super().shutdown()
+        if self.cycle is not None and self.cycle.response_started:
+            # A stream would never end by itself; who follows it connects to another gateway.
+            self._socket.close()
 
     # -- the long way ------------------------------------------------------------------------
 

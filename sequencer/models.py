@@ -1,8 +1,13 @@
-"""What the writers leave in PostgreSQL: one row per shard, and the commands set aside."""
+"""What the sequencer keeps in PostgreSQL: a row per shard, commands set aside, waiting rooms."""
 
 from __future__ import annotations
 
+import secrets
+
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
 
 
 class Shard(models.Model):
@@ -48,3 +53,58 @@ class DeadLetter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.command_id}"
+
+
+def new_seed() -> str:
+    """What a room's lots are drawn from; who knows it knows the order, so it is shown nowhere."""
+    return secrets.token_hex(32)
+
+
+class WaitingRoom(models.Model):
+    """A waiting room before an announced drop; see `sequencer.waiting_room`.
+
+    From `opens_at` on it gives tickets and guards its market or prefix; from `starts_at` on
+    it gives passes. Gateways follow this table within a second.
+    """
+
+    name = models.SlugField(max_length=60, unique=True, help_text="Its address; claims know it.")
+    title = models.CharField(max_length=120, help_text="What people wait for, in their words.")
+    opens_at = models.DateTimeField(default=timezone.now)
+    starts_at = models.DateTimeField(help_text="Before it lots are drawn, after it people queue.")
+    passes_per_minute = models.PositiveIntegerField(
+        validators=[MinValueValidator(1), MaxValueValidator(1_000_000)]
+    )
+    pass_life_s = models.PositiveIntegerField(
+        "life of a pass in seconds",
+        default=600,
+        validators=[MinValueValidator(10), MaxValueValidator(86_400)],
+    )
+    market = models.CharField(
+        max_length=60, blank=True, help_text="Orders on the market of this code need a pass."
+    )
+    path_prefix = models.CharField(
+        max_length=120,
+        blank=True,
+        validators=[RegexValidator(r"^/api/v1/[!-~]*\Z", "An address of the API.")],
+        help_text="Commands at addresses that begin so need a pass.",
+    )
+    seed = models.CharField(max_length=64, default=new_seed, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    closed_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(opens_at__lte=F("starts_at")),
+                name="sequencer_room_opens_first",
+                violation_error_message="A room opens before it starts.",
+            ),
+            models.CheckConstraint(
+                condition=Q(passes_per_minute__gte=1, passes_per_minute__lte=1_000_000)
+                & Q(pass_life_s__gte=10, pass_life_s__lte=86_400),
+                name="sequencer_room_rate",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

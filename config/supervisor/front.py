@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from edge.problems import Refusal, Unavailable, answer
 
-GATEWAY_PATHS = (r"/api/v1/markets/[^/]+/orders(/.*)?",)
+GATEWAY_PATHS = (
+    r"/api/v1/markets/[^/]+/orders(/.*)?",
+    r"/api/v1/waiting-rooms/.*",
+    r"/waiting/[^/]+/",
+)
 """The hot path, as regular expressions of whole paths. Everything else goes to the web."""
 
 UNAVAILABLE = Unavailable()

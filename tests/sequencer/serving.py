@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import msgspec
 from django.conf import settings
 
+from edge.database import database_conninfo
 from edge.problems import Refusal
 from edge.rates import Rate
 from sequencer.admission import Admission, Priority
@@ -19,6 +20,10 @@ from sequencer.gateway import Gateway
 from sequencer.limits import AimdLimit, GradientLimit
 from sequencer.routes import Draft, Request, Route, read_json
 from sequencer.sender import RedisCommandSender
+from sequencer.waiting_room.api import API, PAGE, WaitingRoomPages
+from sequencer.waiting_room.directory import RoomDirectory
+from sequencer.waiting_room.guard import RoomGuard
+from sequencer.waiting_room.line import WaitingLines
 
 SHARD = int(os.environ.get("TALLY_SHARD", "0"))
 
@@ -50,6 +55,9 @@ class TwoKeys:
             return Holder()
         if authorization == "Bearer slow":
             return Holder(key_id=2, rate=Rate(0.1, 3))
+        if authorization.startswith("Bearer person-"):
+            number = int(authorization.removeprefix("Bearer person-"))
+            return Holder(user_id=number, key_id=number)
         if authorization == "Bearer reader":
             return Holder(scopes=frozenset())
         raise Refusal(code="unauthenticated", status=401)
@@ -78,7 +86,15 @@ def limit() -> GradientLimit | AimdLimit:
     return AimdLimit(initial=fixed, least=fixed, most=fixed) if fixed else GradientLimit()
 
 
+directory = RoomDirectory(database_conninfo())
+lines = WaitingLines(
+    settings.REDIS_URL, grace_s=float(os.environ.get("TALLY_GRACE_S", "10")), presence_s=3
+)
+waiting = WaitingRoomPages(directory=directory, lines=lines, authenticator=TwoKeys())
 application = Gateway(
+    guard=RoomGuard(directory),
+    pages={API: waiting, PAGE: waiting},
+    services=[directory, lines],
     routes=[
         Route("POST", "/api/v1/tally", scope="tally:write", draft=add),
         Route(
