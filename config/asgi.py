@@ -16,6 +16,7 @@ from edge.database import database_conninfo  # noqa: E402
 from edge.rates import Rate  # noqa: E402
 from orderbook.directory import MarketDirectory  # noqa: E402
 from orderbook.gateway_routes import routes  # noqa: E402
+from rewards.campaigns.rush import gateway_routes as claims  # noqa: E402
 from sequencer.admission import Admission  # noqa: E402
 from sequencer.gateway import Gateway  # noqa: E402
 from sequencer.limits import AimdLimit, GradientLimit  # noqa: E402
@@ -41,7 +42,7 @@ def gateway() -> Gateway:
         has_secure_cookies=settings.SESSION_COOKIE_SECURE,
     )
     return Gateway(
-        routes=routes(directory),
+        routes=[*routes(directory), *claims.routes(settings.SHARD_COUNT)],
         authenticator=keyring,
         sender=RedisCommandSender(settings.REDIS_URL),
         admission=Admission(LIMITS[settings.GATEWAY_LIMIT]()),

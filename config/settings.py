@@ -162,7 +162,10 @@ CACHES = {
 
 SHARD_COUNT = env.int("SHARD_COUNT", default=1)
 """How many lines of commands there are, each with one writer."""
-SEQUENCER_ENGINES = ["orderbook.engine.MarketEngine"]
+SEQUENCER_ENGINES = [
+    "orderbook.engine.MarketEngine",
+    "rewards.campaigns.rush.engine.CampaignEngine",
+]
 """The rooms that apply commands, in the writer of every shard."""
 
 GATEWAY_RATE_PER_S = env.int("GATEWAY_RATE_PER_S", default=200)

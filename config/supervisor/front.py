@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from edge.problems import Refusal, Unavailable, answer
 
+CLAIM_PATH = r"/api/v1/campaigns/[^/]+/claims/"
+"""Claims by key or token go the hot path; those of a signed-in browser go to the web."""
 GATEWAY_PATHS = (
     r"/api/v1/markets/[^/]+/orders(/.*)?",
     r"/api/v1/waiting-rooms/.*",
@@ -52,6 +54,13 @@ TEMPLATE = """\
 	}
 }
 
+(gateway) {
+	reverse_proxy @gateway_upstream@ {
+		flush_interval -1
+		import upstream
+	}
+}
+
 @site@ {
 	@bind@
 	request_body {
@@ -59,10 +68,15 @@ TEMPLATE = """\
 	}
 	@gateway path_regexp ^(@gateway_paths@)$
 	handle @gateway {
-		reverse_proxy @gateway_upstream@ {
-			flush_interval -1
-			import upstream
-		}
+		import gateway
+	}
+	@claim {
+		method POST
+		path_regexp ^@claim_path@$
+		header Authorization *
+	}
+	handle @claim {
+		import gateway
 	}
 	handle {
 		encode zstd gzip
@@ -95,6 +109,7 @@ def caddyfile(
         "site": site,
         "bind": f"bind {bind}" if bind else "",
         "gateway_paths": "|".join(GATEWAY_PATHS),
+        "claim_path": CLAIM_PATH,
         "gateway_upstream": gateway_upstream,
         "web_upstream": web_upstream,
         "unavailable": answer(UNAVAILABLE).body.decode(),

@@ -215,11 +215,11 @@ def _pay(
         drawn=msgspec.to_builtins(grant.drawn),
         counted=[list(counter) for counter in grant.counted],
     )
-    announce(*_risen(grant, now), claim_event("claim_granted", entry.code, version.number, made))
+    announce(*risen(grant, now), claim_event("claim_granted", entry.code, version.number, made))
     return made
 
 
-def _risen(grant: Grant, now: datetime) -> list[Event]:
+def risen(grant: Grant, now: datetime) -> list[Event]:
     """Tell of levels that tier points have reached."""
     paid = {(each.asset, each.person) for each in grant.payments if each.kind == "tier_points"}
     if not paid:

@@ -7,7 +7,7 @@ everybody shares last, so that it is held as briefly as can be and nobody waits 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from edge.postgres import raw_cursor
@@ -38,21 +38,42 @@ UPDATE campaigns_counted AS c
  WHERE (c.person, c.scope, c.period) = (asked.person, asked.scope, asked.period)
 """
 
+SET = """
+UPDATE campaigns_counted AS c SET used = asked.used, recent = asked.recent::bigint[]
+  FROM unnest(%s::bigint[], %s::varchar[], %s::varchar[], %s::bigint[], %s::text[])
+    AS asked(person, scope, period, used, recent)
+ WHERE (c.person, c.scope, c.period) = (asked.person, asked.scope, asked.period)
+"""
+Rows = dict[Counter, tuple[int, list[int]]]
+
 
 def locked(counters: Sequence[Counter], own: Counter) -> Counts:
     """Lock counters until the transaction ends, making those that are missing, and read them."""
+    return counts_from(lock_rows(counters), counters, own)
+
+
+def lock_rows(counters: Collection[Counter]) -> Rows:
+    """Lock many counters until the transaction ends, making those that are missing; read them."""
     with raw_cursor() as cursor:
-        cursor.execute(LOCK, _columns(counters), prepare=True)
-    return read(counters, own)
+        cursor.execute(LOCK, _columns(list(counters)), prepare=True)
+    return read_rows(counters)
+
+
+def set_rows(rows: Mapping[Counter, tuple[int, list[int]]]) -> None:
+    """Write locked counters: how many grants, and the latest of them."""
+    if not rows:
+        return
+    used = [used for used, _ in rows.values()]
+    recent = ["{" + ",".join(map(str, times)) + "}" for _, times in rows.values()]
+    with raw_cursor() as cursor:
+        cursor.execute(SET, (*_columns(list(rows)), used, recent), prepare=True)
+        assert cursor.rowcount == len(rows)
 
 
 def read(counters: Iterable[Counter], own: Counter) -> Counts:
     """Read counters without a lock; one that was never counted shows 0."""
     wanted = list(counters)
     return counts_from(read_rows(wanted), wanted, own)
-
-
-Rows = dict[Counter, tuple[int, list[int]]]
 
 
 def read_rows(counters: Iterable[Counter]) -> Rows:

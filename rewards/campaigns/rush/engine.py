@@ -1,0 +1,65 @@
+"""The claims' engine: what a shard's writer drives; see `sequencer.engine.Engine`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from django.utils import timezone
+
+from rewards.campaigns.problems import claim_refused
+from rewards.campaigns.rush.answers import granted, turned_down
+from rewards.campaigns.rush.batch import Denied, Granted, Outcome, Wish, claim_all
+from rewards.campaigns.rush.commands import decode_claim
+from sequencer.commands import Answer, Command
+
+
+class CampaignEngine:
+    """Claims of all campaigns whose commands come to one shard.
+
+    It keeps no state of its own beside compiled versions: all is read under its locks in
+    each batch. So there is nothing to rebuild, and nothing to take back.
+    """
+
+    prefixes = ("claim.",)
+
+    def __init__(self, shard: int) -> None:
+        self.shard = shard
+
+    def load(self) -> None:
+        """Nothing to rebuild."""
+
+    def execute(self, commands: Sequence[Command], /) -> list[Answer]:
+        """Decide and write a batch of claims; see `rush.batch`."""
+        outcomes = claim_all([_wish(command) for command in commands], timezone.now())
+        return [
+            _told(command, outcome) for command, outcome in zip(commands, outcomes, strict=False)
+        ]
+
+    def committed(self) -> None:
+        """The batch is durable."""
+
+    def rolled_back(self) -> None:
+        """The batch never happened: memory held nothing of it."""
+
+
+def _wish(command: Command) -> Wish:
+    asked = decode_claim(command.body)
+    return Wish(
+        campaign=asked.campaign,
+        person=command.user_id,
+        request=UUID(bytes=asked.request),
+        channel=asked.channel,
+        order_key=asked.order_key,
+        referrer=asked.referrer,
+    )
+
+
+def _told(command: Command, outcome: Outcome) -> Answer:
+    if isinstance(outcome, Granted):
+        return granted(
+            command, outcome.claim, outcome.campaign, outcome.version, again=outcome.is_replay
+        )
+    if isinstance(outcome, Denied):
+        return turned_down(command, claim_refused(outcome.refused))
+    return turned_down(command, outcome)
