@@ -89,10 +89,11 @@ def _orders_moved(outcome: Outcome, memory: Memory) -> Iterator[OrderMoved]:
     for row in outcome.orders.values():
         yield _entered(row)
     for change in outcome.changes.values():
-        waiting = memory.markets[change.market_id].book.orders.get(change.order_id)
+        book = memory.markets[change.market_id].book
+        left = book.lots_left(change.order_id) if book.is_live(change.order_id) else 0
         yield OrderMoved(
             str(change.order_id), change.user_id, change.market_id, False, _STATES[change.state],
-            waiting.lots if waiting else 0, change.lots, change.minor, change.fee_minor,
+            left, change.lots, change.minor, change.fee_minor,
         )  # fmt: skip
 
 
