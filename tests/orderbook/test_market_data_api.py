@@ -269,6 +269,35 @@ def test_own_orders_by_status_market_and_side(floor: Floor) -> None:
         assert floor.refused("/api/v1/orders/", who="ann", **query) == (400, "invalid_request")
 
 
+MANY_ORDERS = """
+INSERT INTO orderbook_order (id, market_id, user_id, side, time_in_force, price_ticks,
+    quantity_lots, client_order_id, entry_state, refusal, taken_lots, taken_minor,
+    taken_fee_minor, state, remaining_lots, made_minor, made_fee_minor, hold_id, ended_id)
+SELECT %(first)s + i, %(market)s, %(user)s, 1, 0, 100, 1, 'old', 0, '', 0, 0, 0, %(state)s, 1,
+       0, 0, i, CASE WHEN %(state)s = 0 THEN NULL ELSE %(first)s + i END
+  FROM generate_series(1, 20000) AS i
+"""
+
+
+def test_open_orders_cost_the_same_however_many_others_there_are(floor: Floor) -> None:
+    [old, *_] = floor.trade(("ann", "buy", 495, 2))
+    first, market = int(old["order_id"]), floor.venue.market.pk
+    ann, sam = floor.venue.people["ann"].pk, floor.venue.people["sam"].pk
+    with connection.cursor() as cursor:
+        for start, user, state in ((first, ann, 2), (first + 20_000, sam, 0)):
+            values = {"first": start, "market": market, "user": user, "state": state}
+            cursor.execute(MANY_ORDERS, values)
+        cursor.execute("ANALYZE orderbook_order")
+    with CaptureQueriesContext(connection) as spent:
+        found = floor.get("/api/v1/orders/", who="ann", status="open")["results"]
+    assert [row["order_id"] for row in found] == [old["order_id"]]
+    [asked] = [query["sql"] for query in spent if 'FROM "orderbook_order"' in query["sql"]]
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {asked}")
+        [plan] = cursor.fetchone()[0]
+    assert plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"] < 60
+
+
 def test_own_fills_of_both_roles_come_in_one_list(floor: Floor) -> None:
     first, _, third, *_ = floor.trade(
         ("ann", "buy", 500, 6), ("sam", "sell", 500, 2), ("sam", "sell", 510, 4),
