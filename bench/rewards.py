@@ -1,4 +1,4 @@
-"""How fast codes come in and go out: a CSV import, and reveals by several people at once.
+"""How fast codes are made, come in and go out: generated, from a CSV, and revealed.
 
     python -m bench.rewards [lines]
 
@@ -14,6 +14,7 @@ import io
 import json
 import os
 import random
+import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -27,13 +28,16 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
 from django.core.management import call_command  # noqa: E402
-from django.db import connection  # noqa: E402
+from django.db import connection, transaction  # noqa: E402
 
 from accounts.models import User  # noqa: E402
 from config.embedded import Embedded, stop, var_dir  # noqa: E402
 from rewards.actions import SeriesTerms, create_series, hand_out  # noqa: E402
+from rewards.bulk import steps  # noqa: E402
+from rewards.bulk.generating import generate  # noqa: E402
 from rewards.importing import CodeFile, import_codes  # noqa: E402
 from rewards.models import Series  # noqa: E402
+from rewards.patterns import USUAL_PATTERN  # noqa: E402
 from rewards.revealing import reveal  # noqa: E402
 from rewards.verifying import verify  # noqa: E402
 
@@ -46,7 +50,32 @@ REVEALS_EACH = 150
 def measure(lines: int = LINES) -> dict[str, float]:
     """All figures, by flat names. Starts the embedded servers if they do not run."""
     with servers():
-        return measure_import(lines) | measure_reveals()
+        return measure_generation(lines) | measure_import(lines) | measure_reveals()
+
+
+def measure_generation(count: int) -> dict[str, float]:
+    """Make codes step by step, as the job does, each step a durable transaction; and the memory
+    that grew meanwhile."""
+    series = new_series(code_pattern=USUAL_PATTERN)
+    bulk = generate(series.code, count, actor=None)
+    first_step()
+    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.perf_counter()
+    is_last = False
+    while not is_last:
+        with transaction.atomic():
+            is_last = steps.step(bulk.pk).is_last
+    rate = count / (time.perf_counter() - started)
+    grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb) / 1024
+    assert verify(series) == []
+    return {"rewards.codes_generated_per_s": rate, "rewards.codes_generated_memory_mb": grown_mb}
+
+
+def first_step() -> None:
+    """Make a step of another series, so that memory is measured after everything is loaded."""
+    bulk = generate(new_series(code_pattern=USUAL_PATTERN).code, 50_000, actor=None)
+    with transaction.atomic():
+        steps.step(bulk.pk)
 
 
 def measure_import(lines: int) -> dict[str, float]:
@@ -105,9 +134,10 @@ def code_file(lines: int, seed: int) -> bytes:
     return ("code,expires_at\r\n" + "".join(rows)).encode()
 
 
-def new_series() -> Series:
+def new_series(code_pattern: str = "") -> Series:
     """A series of its own for each run, so that runs do not meet."""
-    terms = SeriesTerms(code=f"BENCH-{time.time_ns()}", title="Bench", issuer_name="Bench")
+    code = f"BENCH-{time.time_ns()}"
+    terms = SeriesTerms(code=code, title="Bench", issuer_name="Bench", code_pattern=code_pattern)
     return create_series(terms, actor=None)
 
 

@@ -147,6 +147,8 @@ _EVERY_S = {
     "wallet.maintain_partitions": 86_400,
     "edge.forget_old_keys": 86_400,
     "jobs.clear_sessions": 86_400,
+    "rewards.lapse_reservations": 15,
+    "rewards.break_expired": 300,
 }
 CELERY_BEAT_SCHEDULE = {
     task: {"task": task, "schedule": every_s} for task, every_s in _EVERY_S.items()
