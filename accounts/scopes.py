@@ -15,6 +15,8 @@ class Scope(StrEnum):
     ORDERS_WRITE = "orders:write"
     REWARDS_READ = "rewards:read"
     REWARDS_WRITE = "rewards:write"
+    REDEMPTIONS_READ = "redemptions:read"
+    REDEMPTIONS_WRITE = "redemptions:write"
     FINANCE_READ = "finance:read"
 
 

@@ -278,6 +278,8 @@ SPECTACULAR_SETTINGS = {
     # Fields of one name that choose from different lists, and lists that fields of many names use.
     "ENUM_NAME_OVERRIDES": {
         "AccountStatusEnum": ["open", "frozen", "closed"],
+        "BulkJobKindEnum": ["generate", "import", "export", "assign", "extend", "deactivate"],
+        "VoucherKindEnum": ["percentage", "amount", "item", "gift", "ticket"],
         "ApiKeyStateEnum": ["usable", "expired", "revoked"],
         "SideEnum": ["buy", "sell"],
     },

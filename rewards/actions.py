@@ -239,7 +239,7 @@ def set_closed(series_code: str, is_closed: bool, *, actor: User | None, reason:
         series = _locked(series_code)
         if (series.state == Series.State.CLOSED) == is_closed:
             return False
-        has_codes = series.imports.exclude(state=CodeImport.State.REFUSED).exists()
+        has_codes = series.imports.filter(code_count__gt=0).exists()
         opened = Series.State.ISSUED if has_codes else Series.State.DRAFT
         before = series.state
         series.state = Series.State.CLOSED if is_closed else opened

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import chain
@@ -24,6 +24,7 @@ from rewards.codes import (
     cleaned,
     problem_with,
 )
+from rewards.patterns import Pattern
 from rewards.reports import (
     CODE_COLUMN,
     EXPIRY_COLUMN,
@@ -61,15 +62,36 @@ class RowRules:
     valid_from: datetime | None = None
     default_expires_at: datetime | None = None
     check_scheme: CheckScheme = CheckScheme.NONE
+    pattern: Pattern | None = None
 
 
-def read_codes(stream: BinaryIO, rules: RowRules, report: Report) -> Iterator[CodeRow]:
+@dataclass(slots=True)
+class Place:
+    """How far a file was read: bytes, lines, and what its header said. It fits in JSON."""
+
+    offset: int = 0
+    line: int = 0
+    delimiter: str = ""
+    columns: dict[str, int] = field(default_factory=dict)
+
+
+def read_codes(
+    stream: BinaryIO, rules: RowRules, report: Report, place: Place | None = None
+) -> Iterator[CodeRow]:
     """Give the good rows of a file, in order; note everything else in the report.
 
     Holds one block of 256 kB and one record at a time. Stops where the rest cannot be
-    understood (a bad header, a broken quote), and says so.
+    understood (a bad header, a broken quote), and says so. `place` says from where to go on,
+    and is kept up to date: after each row it stands behind it.
     """
-    lines = _Lines(stream, report)
+    place = place or Place()
+    if place.offset:
+        stream.seek(place.offset)
+    lines = _Lines(stream, report, place)
+    if place.columns:
+        records = csv.reader(lines, delimiter=place.delimiter, strict=True)
+        yield from _rows(_records(records, lines, report), place.columns, rules, report)
+        return
     header = next((line for line in lines if line.strip()), None)
     header_line = lines.number
     if header is None:
@@ -80,6 +102,7 @@ def read_codes(stream: BinaryIO, rules: RowRules, report: Report) -> Iterator[Co
     if columns is None:
         return
     assert report.dialect is not None
+    place.columns, place.delimiter = columns, report.dialect.delimiter
     records = csv.reader(chain([header], lines), delimiter=report.dialect.delimiter, strict=True)
     next(records)
     yield from _rows(_records(records, lines, report), columns, rules, report)
@@ -97,12 +120,15 @@ class _RecordTooLong(Exception):
 class _Lines:
     """The lines of a file as text, counted. A line that cannot be read is given as empty."""
 
-    def __init__(self, stream: BinaryIO, report: Report) -> None:
-        self.number = 0
-        self.record_start = 0
+    def __init__(self, stream: BinaryIO, report: Report, place: Place) -> None:
+        self.number = place.line
+        self.record_start = place.line
         self.has_bom = False
+        self.place = place
+        self._offset = place.offset
         self._report = report
-        self._cut = _cut(stream, report)
+        self._left_out = [0]
+        self._cut = _cut(stream, report, self._left_out, is_first=not place.offset)
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -110,6 +136,10 @@ class _Lines:
     def __next__(self) -> str:
         raw = next(self._cut)
         self.number += 1
+        self._offset += len(raw)
+        if self._left_out[0]:
+            self._offset += self._left_out[0]
+            self._left_out[0] = 0
         if self.number - self.record_start > LONGEST_RECORD:
             raise _RecordTooLong
         if self.number == 1 and raw.startswith(BOM):
@@ -117,6 +147,10 @@ class _Lines:
             raw = raw[len(BOM) :]
         self._report.line_count = self.number
         return self._text(raw)
+
+    def note_place(self) -> None:
+        """Remember that everything up to here has been read."""
+        self.place.offset, self.place.line = self._offset, self.number
 
     def _text(self, raw: bytes) -> str:
         if len(raw) > LONGEST_LINE:
@@ -131,10 +165,12 @@ class _Lines:
         return "\n"
 
 
-def _cut(stream: BinaryIO, report: Report) -> Iterator[bytes]:
-    """Cut a stream after LF, CRLF and CR. A line over the limit arrives shortened, still over."""
+def _cut(
+    stream: BinaryIO, report: Report, left_out: list[int], *, is_first: bool
+) -> Iterator[bytes]:
+    """Cut a stream after LF, CRLF and CR. A line over the limit arrives shortened, still over,
+    and how many of its bytes were left out."""
     rest = b""
-    is_first = True
     while block := stream.read(BLOCK):
         block = rest + block
         if is_first and _is_wide(block):
@@ -147,6 +183,7 @@ def _cut(stream: BinaryIO, report: Report) -> Iterator[bytes]:
         _note_line_ends(block, len(block) - len(rest), report)
         yield from lines
         if len(rest) > LONGEST_LINE + 2:
+            left_out[0] += len(rest) - LONGEST_LINE - 2
             rest = rest[: LONGEST_LINE + 1] + rest[-1:]
     if rest:
         _note_line_ends(rest, len(rest), report)
@@ -214,6 +251,7 @@ def _records(
         except _RecordTooLong:
             report.stop(lines.record_start + 1, FaultCode.RECORD_TOO_LONG)
             return
+        lines.note_place()
         if fields:
             yield lines.record_start + 1, fields
 
@@ -238,7 +276,7 @@ def _rows(
             report.add(line, FaultCode.COLUMN_COUNT, found=len(fields), wanted=width)
             continue
         code = cleaned(fields[code_at])
-        is_good = _check_code(line, code, rules.check_scheme, report)
+        is_good = _check_code(line, code, rules, report)
         expires_at: datetime | None = default
         if expiry_at is not None and (text := fields[expiry_at].strip()):
             expires_at = _checked_expiry(line, text, rules, report)
@@ -246,14 +284,18 @@ def _rows(
             yield CodeRow(line, code, expires_at)
 
 
-def _check_code(line: int, code: str, scheme: CheckScheme, report: Report) -> bool:
+def _check_code(line: int, code: str, rules: RowRules, report: Report) -> bool:
     problem = problem_with(code)
     if problem is not None:
         report.add(line, problem, column=CODE_COLUMN)
         if problem is not CodeProblem.NOT_ASCII:
             return False
+    scheme = rules.check_scheme
     if scheme is not CheckScheme.NONE and not carries_check(code, scheme):
         report.add(line, CodeProblem.CHECK_WRONG, column=CODE_COLUMN)
+        return False
+    if rules.pattern is not None and rules.pattern.read(code) != code:
+        report.add(line, CodeProblem.PATTERN, column=CODE_COLUMN)
         return False
     return True
 

@@ -38,44 +38,47 @@ from wallet.models import Code
 ROWS_PER_COPY = 4_096
 LONGEST_FILE_NAME = 200
 
-STAGING = """
-DROP TABLE IF EXISTS pg_temp.rewards_staging;
-CREATE TEMPORARY TABLE rewards_staging (
-    line integer NOT NULL, digest uuid NOT NULL, look bigint NOT NULL,
-    expires_at timestamptz NOT NULL, sealed bytea NOT NULL
-) ON COMMIT DROP;
-SET LOCAL work_mem = '64MB';
+TEMPORARY = "pg_temp.rewards_staging"
+"""The table of rows that wait for the verdict on their file."""
+COLUMNS = """
+(line integer NOT NULL, digest uuid NOT NULL, look bigint NOT NULL,
+ expires_at timestamptz NOT NULL, sealed bytea NOT NULL)
 """
+STAGING = f"""
+DROP TABLE IF EXISTS {TEMPORARY};
+CREATE TEMPORARY TABLE rewards_staging {COLUMNS} ON COMMIT DROP;
+"""
+MORE_MEMORY = "SET LOCAL work_mem = '64MB'"
 COPY_STAGING = """
-COPY pg_temp.rewards_staging (line, digest, look, expires_at, sealed)
+COPY {staging} (line, digest, look, expires_at, sealed)
 FROM STDIN WITH (FORMAT binary)
 """
 # Each query gives (line, other line, how many in all), the first lines first.
 REPEATED = """
 WITH several AS (
-    SELECT digest, min(line) AS first FROM pg_temp.rewards_staging
+    SELECT digest, min(line) AS first FROM {staging}
      GROUP BY digest HAVING count(*) > 1
 )
 SELECT staged.line, several.first, count(*) OVER ()
-  FROM several JOIN pg_temp.rewards_staging AS staged USING (digest)
+  FROM several JOIN {staging} AS staged USING (digest)
  WHERE staged.line > several.first ORDER BY staged.line LIMIT %(most)s
 """
 STORED = """
 SELECT staged.line, 0, count(*) OVER ()
-  FROM pg_temp.rewards_staging AS staged
+  FROM {staging} AS staged
   JOIN rewards_vouchercode AS stored
     ON stored.series_id = %(series)s AND stored.digest = staged.digest
  ORDER BY staged.line LIMIT %(most)s
 """
 LOOKS_LIKE = """
 WITH several AS (
-    SELECT look, min(line) AS first FROM pg_temp.rewards_staging
+    SELECT look, min(line) AS first FROM {staging}
      GROUP BY look HAVING count(*) > 1
 )
 SELECT staged.line, several.first, count(*) OVER ()
   FROM several
-  JOIN pg_temp.rewards_staging AS earlier ON earlier.line = several.first
-  JOIN pg_temp.rewards_staging AS staged ON staged.look = several.look
+  JOIN {staging} AS earlier ON earlier.line = several.first
+  JOIN {staging} AS staged ON staged.look = several.look
  WHERE staged.line > several.first AND staged.digest <> earlier.digest
  ORDER BY staged.line LIMIT %(most)s
 """
@@ -89,7 +92,7 @@ WITH taken AS (
     INSERT INTO rewards_vouchercode
         (series_id, code_import_id, expires_at, digest, state, sealed)
     SELECT %(series)s, %(code_import)s, expires_at, digest, 0, sealed
-      FROM pg_temp.rewards_staging ORDER BY line
+      FROM {staging} ORDER BY line
     RETURNING id
 )
 SELECT min(id), max(id) FROM taken
@@ -193,30 +196,36 @@ def import_codes(
     now = now or timezone.now()
     with transaction.atomic():
         series = _locked(series_code, now)
-        sha256 = _sha256(file.stream)
-        _refuse_repeat(series, sha256)
+        sha256 = sha256_of(file.stream)
+        refuse_repeat(series, sha256)
         report = _staged(series, file.stream, now)
         if is_dry_run:
             return Outcome(report, None)
         code_import = _record(series, file, sha256, report, actor=actor, owner=owner)
         if not report.fault_count:
-            _take_in(series, code_import, actor)
+            take_in(series, code_import, actor, TEMPORARY)
     return Outcome(report, code_import)
 
 
 def _locked(series_code: str, now: datetime) -> Series:
-    found = Series.objects.filter(asset__code=series_code).select_related("asset")
+    found = Series.objects.with_assets().filter(asset__code=series_code)
     series = found.select_for_update(skip_locked=True, no_key=True, of=("self",)).first()
     if series is None:
         raise ImportInProgress if found.exists() else SeriesUnknown
+    refuse_ended(series, now)
+    return series
+
+
+def refuse_ended(series: Series, now: datetime) -> None:
+    """Refuse a series that takes no more codes."""
     if series.state == Series.State.CLOSED:
         raise SeriesClosed
     if series.expires_at is not None and series.expires_at <= now:
         raise SeriesExpired
-    return series
 
 
-def _sha256(stream: BinaryIO) -> bytes:
+def sha256_of(stream: BinaryIO) -> bytes:
+    """Digest a file, and rewind it."""
     stream.seek(0)
     digest = hashlib.sha256()
     while block := stream.read(BLOCK):
@@ -225,12 +234,24 @@ def _sha256(stream: BinaryIO) -> bytes:
     return digest.digest()
 
 
-def _refuse_repeat(series: Series, sha256: bytes) -> None:
+def refuse_repeat(series: Series, sha256: bytes) -> None:
+    """Refuse a file that the series has taken."""
     earlier = CodeImport.objects.filter(
         series=series, sha256=sha256, state=CodeImport.State.IMPORTED
     ).first()
     if earlier is not None:
         raise AlreadyImported(earlier)
+
+
+def rules_of(series: Series, now: datetime) -> RowRules:
+    """What a series asks of every row of a file offered now."""
+    return RowRules(
+        now=now,
+        valid_from=series.valid_from,
+        default_expires_at=series.expires_at,
+        check_scheme=CheckScheme(series.check_scheme),
+        pattern=series.pattern,
+    )
 
 
 # -- staging -----------------------------------------------------------------------------
@@ -239,25 +260,29 @@ def _refuse_repeat(series: Series, sha256: bytes) -> None:
 def _staged(series: Series, stream: BinaryIO, now: datetime) -> Report:
     """Read the file into the temporary table and say what is wrong with it."""
     report = Report()
-    rules = RowRules(
-        now=now,
-        valid_from=series.valid_from,
-        default_expires_at=series.expires_at,
-        check_scheme=CheckScheme(series.check_scheme),
-    )
-    rows = _packed(read_codes(stream, rules, report), series.pk, sealer())
+    rules = rules_of(series, now)
     with raw_cursor() as cursor:
         cursor.execute(STAGING)
-        while chunk := list(islice(rows, ROWS_PER_COPY)):
-            copy_rows(cursor, COPY_STAGING, chunk)
-    with connection.cursor() as cursor:
-        _find_duplicates(cursor, series, report)
+    stage(TEMPORARY, read_codes(stream, rules, report), series.pk, os.urandom(16))
+    find_duplicates(TEMPORARY, series, report)
     return report
 
 
-def _packed(rows: Iterator[CodeRow], series_id: int, sealer: Sealer) -> Iterator[bytes]:
+def stage(table: str, codes: Iterator[CodeRow], series_id: int, salt: bytes) -> int:
+    """Seal rows and copy them into a table; say how many. `salt` hides what codes look like."""
+    rows = _packed(codes, series_id, sealer(), salt)
+    count = 0
+    with raw_cursor() as cursor:
+        while chunk := list(islice(rows, ROWS_PER_COPY)):
+            copy_rows(cursor, COPY_STAGING.format(staging=table), chunk)
+            count += len(chunk)
+    return count
+
+
+def _packed(
+    rows: Iterator[CodeRow], series_id: int, sealer: Sealer, salt: bytes
+) -> Iterator[bytes]:
     """Seal each row and pack it for COPY: from here on nothing holds the code in the clear."""
-    salt = os.urandom(16)
     for line, code, expires_at in rows:
         digest = sealer.digest(series_id, code)
         sealed = sealer.seal(series_id, digest, code)
@@ -268,15 +293,24 @@ def _packed(rows: Iterator[CodeRow], series_id: int, sealer: Sealer) -> Iterator
         yield head + sealed
 
 
-def _find_duplicates(cursor: CursorWrapper, series: Series, report: Report) -> None:
-    for code, query in DUPLICATES:
-        cursor.execute(query, {"series": series.pk, "most": MOST_KEPT})
-        rows = cursor.fetchall()
-        found = [
-            Fault(line, CODE_COLUMN, code, MESSAGES[code].format(other=other))
-            for line, other, _ in rows
-        ]
-        report.merge(found, rows[0][2] if rows else 0)
+def find_duplicates(table: str, series: Series, report: Report) -> None:
+    """Report codes that stand twice in a table, or that the series has already."""
+    with connection.cursor() as cursor:
+        cursor.execute(MORE_MEMORY)
+        for code, query in DUPLICATES:
+            _find(cursor, code, query.format(staging=table), series, report)
+
+
+def _find(
+    cursor: CursorWrapper, code: FaultCode, query: str, series: Series, report: Report
+) -> None:
+    cursor.execute(query, {"series": series.pk, "most": MOST_KEPT})
+    rows = cursor.fetchall()
+    found = [
+        Fault(line, CODE_COLUMN, code, MESSAGES[code].format(other=other))
+        for line, other, _ in rows
+    ]
+    report.merge(found, rows[0][2] if rows else 0)
 
 
 # -- keeping -----------------------------------------------------------------------------
@@ -323,9 +357,11 @@ def printable_name(name: str) -> str:
     return "".join(filter(str.isprintable, bare))[-LONGEST_FILE_NAME:] or "codes.csv"
 
 
-def _take_in(series: Series, code_import: CodeImport, actor: User | None) -> None:
+def take_in(series: Series, code_import: CodeImport, actor: User | None, table: str) -> None:
+    """Make codes of the rows of a table and issue their units. Last in its transaction."""
     with connection.cursor() as cursor:
-        cursor.execute(TAKE_IN, {"series": series.pk, "code_import": code_import.pk})
+        take = TAKE_IN.format(staging=table)
+        cursor.execute(take, {"series": series.pk, "code_import": code_import.pk})
         code_import.first_code_id, code_import.last_code_id = cursor.fetchone()
     if series.state == Series.State.DRAFT:
         Series.objects.filter(pk=series.pk).update(state=Series.State.ISSUED)

@@ -116,13 +116,17 @@ class Dialect(NamedTuple):
 
 @dataclass(slots=True)
 class Report:
-    """What was found in one file. It fits in memory, however long the file is."""
+    """What was found in one file. It fits in memory, however long the file is.
+
+    `kept_before` counts the faults and warnings that an earlier part of the file left.
+    """
 
     row_count: int = 0
     line_count: int = 0
     line_ends: set[str] = field(default_factory=set)
     dialect: Dialect | None = None
     stopped_at_line: int | None = None
+    kept_before: tuple[int, int] = (0, 0)
     counts: Counter[str] = field(default_factory=Counter)
     _faults: list[Fault] = field(default_factory=list)
     _warnings: list[Fault] = field(default_factory=list)
@@ -130,8 +134,9 @@ class Report:
     def add(self, line: int, code: str, *, column: str = "", **numbers: int) -> None:
         """Note one fault or warning. `numbers` fill its message."""
         self.counts[code] += 1
-        kept = self._warnings if code in WARNINGS else self._faults
-        if len(kept) < MOST_KEPT:
+        is_warning = code in WARNINGS
+        kept = self._warnings if is_warning else self._faults
+        if len(kept) + self.kept_before[is_warning] < MOST_KEPT:
             kept.append(Fault(line, column, code, MESSAGES[code].format(**numbers)))
 
     def stop(self, line: int, code: str, *, column: str = "") -> None:
@@ -145,9 +150,9 @@ class Report:
             self.counts[fault.code] = total
             kept = self._warnings if fault.is_warning else self._faults
             kept.append(fault)
-        for kept in (self._faults, self._warnings):
+        for kept, before in zip((self._faults, self._warnings), self.kept_before, strict=True):
             kept.sort()
-            del kept[MOST_KEPT:]
+            del kept[max(0, MOST_KEPT - before) :]
 
     @property
     def fault_count(self) -> int:

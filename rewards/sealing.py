@@ -89,6 +89,22 @@ class Sealer:
             raise CannotOpen("the sealed code does not belong to its row") from None
         return PlainCode(plain.decode())
 
+    def seal_bytes(self, name: bytes, content: bytes) -> bytes:
+        """Encrypt a piece of a file under a name; it opens under that name alone."""
+        nonce = os.urandom(_NONCE)
+        return self._head + nonce + self._current.encrypt(nonce, content, b"file\0" + name)
+
+    def open_bytes(self, name: bytes, sealed: bytes) -> bytes:
+        """Decrypt a piece of a file; raises `CannotOpen`."""
+        cipher = self._ciphers.get(key_id_in(sealed))
+        if cipher is None:
+            raise CannotOpen(f"no key with id {key_id_in(sealed).hex()} in CODE_KEYS")
+        nonce, ciphertext = sealed[_HEAD : _HEAD + _NONCE], sealed[_HEAD + _NONCE :]
+        try:
+            return cipher.decrypt(nonce, ciphertext, b"file\0" + name)
+        except InvalidTag:
+            raise CannotOpen("the piece of a file does not belong here") from None
+
     def reseal(self, series_id: int, digest: bytes, sealed: bytes) -> bytes:
         """Encrypt a sealed code again, by the current key."""
         code = self.open(series_id, digest, sealed).for_its_owner()

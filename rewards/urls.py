@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
-from django.urls import path
+from django.urls import path, re_path
 
+from rewards.api.bulk import (
+    Assignments,
+    BulkJobs,
+    ControlBulkJob,
+    Deactivations,
+    ExportFile,
+    Exports,
+    Extensions,
+    Generations,
+    OneBulkJob,
+)
 from rewards.api.imports import ImportFaults, Imports, OneImport
+from rewards.api.partners import (
+    DeactivateGeneric,
+    GenericCodes,
+    Partners,
+    PartnerSeries,
+    PartnerStaff,
+)
+from rewards.api.redemptions import (
+    Confirm,
+    OneRedemption,
+    Qualify,
+    Redemptions,
+    Reverse,
+    RollBack,
+)
 from rewards.api.reveals import OneReveal, RevealOne, Reveals
 from rewards.api.series import HandOuts, OneSeries, SeriesList
 
@@ -18,4 +44,32 @@ urlpatterns = [
     path("imports/<id:import_id>/faults/", ImportFaults.as_view(), name="import-faults"),
     path("reveals/", Reveals.as_view(), name="reveals"),
     path("reveals/<id:reveal_id>/", OneReveal.as_view(), name="reveal-view"),
+    path("series/<str:series_code>/generations/", Generations.as_view(), name="generations"),
+    path("series/<str:series_code>/exports/", Exports.as_view(), name="code-exports"),
+    path("series/<str:series_code>/assignments/", Assignments.as_view(), name="assignments"),
+    path("series/<str:series_code>/extensions/", Extensions.as_view(), name="extensions"),
+    path("series/<str:series_code>/deactivations/", Deactivations.as_view(), name="deactivations"),
+    path("series/<str:series_code>/generic-codes/", GenericCodes.as_view(), name="generic-codes"),
+    path("series/<str:series_code>/bulk-jobs/", BulkJobs.as_view(), name="bulk-jobs"),
+    path("bulk-jobs/<id:bulk_job_id>/", OneBulkJob.as_view(), name="bulk-job"),
+    re_path(
+        r"^bulk-jobs/(?P<bulk_job_id>[1-9][0-9]{0,17})/(?P<deed>pause|resume|retry|cancel)/$",
+        ControlBulkJob.as_view(),
+        name="bulk-job-control",
+    ),
+    path("bulk-jobs/<id:bulk_job_id>/codes.<str:form>", ExportFile.as_view(), name="export-file"),
+    path(
+        "generic-codes/<id:generic_id>/deactivate/",
+        DeactivateGeneric.as_view(),
+        name="deactivate-generic",
+    ),
+    path("partners/", Partners.as_view(), name="partners"),
+    path("partners/<slug:partner_code>/staff/", PartnerStaff.as_view(), name="partner-staff"),
+    path("partners/<slug:partner_code>/series/", PartnerSeries.as_view(), name="partner-series"),
+    path("redemptions/", Redemptions.as_view(), name="redemptions"),
+    path("redemptions/qualify/", Qualify.as_view(), name="qualify"),
+    path("redemptions/<id:redemption_id>/", OneRedemption.as_view(), name="redemption"),
+    path("redemptions/<id:redemption_id>/confirm/", Confirm.as_view(), name="confirm"),
+    path("redemptions/<id:redemption_id>/roll-back/", RollBack.as_view(), name="roll-back"),
+    path("redemptions/<id:redemption_id>/reverse/", Reverse.as_view(), name="reverse"),
 ]

@@ -9,6 +9,7 @@ from django.db import connection, transaction
 
 from rewards import units
 from rewards.models import CodeImport, Series, VoucherCode
+from rewards.redemption.verifying import verify_money
 from rewards.sealing import CannotOpen, Sealer, sealer
 
 CODES_AT_ONCE = 2_000
@@ -18,7 +19,9 @@ MOST_TOLD = 20
 COUNTS = """
 SELECT count(*) FILTER (WHERE code.state = 0), count(*) FILTER (WHERE code.state = 1),
        count(*) FILTER (WHERE code.state = 2), count(reveal.id),
-       count(*) FILTER (WHERE (code.state = 1) <> (reveal.id IS NOT NULL)),
+       count(*) FILTER (WHERE code.export_id IS NOT NULL),
+       count(*) FILTER (WHERE (code.state = 1) <> ((reveal.id IS NOT NULL)::int
+                                                  + (code.export_id IS NOT NULL)::int = 1)),
        count(*) FILTER (WHERE reveal.id IS NOT NULL AND NOT EXISTS (
            SELECT FROM wallet_transfer
             WHERE id = reveal.transfer_id AND reference = 'reveal:' || reveal.id))
@@ -34,6 +37,7 @@ class CodeCounts(NamedTuple):
     revealed: int
     deactivated: int
     reveals: int
+    exported: int
     mismatched: int
     without_transfer: int
 
@@ -50,7 +54,7 @@ def verify(series: Series, *, opens_codes: bool = False) -> list[str]:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             cursor.execute(COUNTS, [series.pk])
             counts = CodeCounts(*cursor.fetchone())
-        faults = list(_disagreements(series, counts))
+        faults = [*_disagreements(series, counts), *verify_money(series)]
         if opens_codes:
             faults += _unopenable(series, sealer())
     return faults
@@ -61,13 +65,18 @@ def _disagreements(series: Series, counts: CodeCounts) -> Iterator[str]:
     balances = balances or units.UnitCounts(0, 0, 0)
     imported = sum(
         CodeImport.objects.filter(series=series)
-        .exclude(state=CodeImport.State.REFUSED)
+        .filter(state__in=(CodeImport.State.IMPORTED, CodeImport.State.WITHDRAWN))
         .values_list("code_count", flat=True)
     )
     pairs = [
         ("units in circulation", balances.available, "codes available", counts.available),
         ("units burnt", balances.revealed, "codes revealed", counts.revealed),
-        ("reveals", counts.reveals, "codes revealed", counts.revealed),
+        (
+            "reveals and codes exported",
+            counts.reveals + counts.exported,
+            "codes revealed",
+            counts.revealed,
+        ),
         ("rows imported", imported, "codes stored", sum(counts[:3])),
         ("codes and reveals that disagree", counts.mismatched, "none", 0),
         ("reveals without their transfer", counts.without_transfer, "none", 0),

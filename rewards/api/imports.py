@@ -19,9 +19,11 @@ from edge.idempotency import idempotent
 from edge.problems import Refusal
 from rewards import importing
 from rewards.actions import ImportUnknown
+from rewards.api.bulk import BulkJobOut, accepted
 from rewards.api.permissions import MarketingOnly, person
 from rewards.api.serializers import CheckOut, FaultOut, ImportIn, ImportOut, faults_out
 from rewards.api.series import named_person
+from rewards.bulk.files import import_in_steps
 from rewards.importing import CodeFile, Outcome, import_codes
 from rewards.models import CodeImport, ImportFault
 from rewards.reports import counted
@@ -40,6 +42,10 @@ A_FAULT = {
     "line": 17, "column": "expires_at", "code": "expiry_past",
     "message": "The code has expired already.", "is_warning": False,
 }  # fmt: skip
+
+
+LARGEST_AT_ONCE = 1_000_000
+"""Bytes of a file that is read while its sender waits."""
 
 
 class FileRefused(Refusal):
@@ -98,23 +104,35 @@ class Imports(ListAPIView[CodeImport]):
         summary="Import a file of codes",
         tags=["vouchers"],
         request={"multipart/form-data": ImportIn},
-        responses=answers({201: ImportOut, 200: CheckOut}, *WRITES, REFUSED_FILE, *REFUSALS),
+        responses=answers(
+            {201: ImportOut, 200: CheckOut, 202: BulkJobOut}, *WRITES, REFUSED_FILE, *REFUSALS
+        ),
         examples=[sample("taken in", AN_IMPORT)],
     )
     @idempotent
     def post(self, request: Request, series_code: str) -> HttpResponse:
         """Take in a CSV of codes, at most 50 MB, whole or not at all, and issue their units.
 
+        A file over a megabyte (or `background`) becomes a job: 202, with its address.
         A dry run answers 200 with its report and stores nothing. A file with faults answers
         422 `file_refused` with the first hundred of them; the import keeps a thousand.
         """
         body = checked_body(ImportIn, request)
         upload = body["file"]
+        file = CodeFile(upload.file, upload.name)
+        owner = named_person(body["owner"]) if "owner" in body else None
+        is_large = body.get("background", upload.size > LARGEST_AT_ONCE)
+        if is_large and not body["dry_run"]:
+            return accepted(
+                import_in_steps(
+                    series_code=series_code, file=file, actor=person(request), owner=owner
+                )
+            )
         outcome = import_codes(
             series_code=series_code,
-            file=CodeFile(upload.file, upload.name),
+            file=file,
             actor=person(request),
-            owner=named_person(body["owner"]) if "owner" in body else None,
+            owner=owner,
             is_dry_run=body["dry_run"],
         )
         return answer_outcome(outcome)

@@ -14,11 +14,14 @@ from edge.fields import Amount, AssetCode, Id, StrictSerializer, UtcDateTime
 from rewards.code_files import NEVER
 from rewards.codes import CheckScheme
 from rewards.models import CodeImport, Reveal, Series
+from rewards.patterns import ALPHABET
+from rewards.redemption.rules import Kind
 from rewards.reports import Report
 from rewards.revealing import Opened, masked
 from rewards.units import UnitCounts
 
 FAULTS_IN_ANSWER = 100
+KINDS = [kind.value for kind in Kind]
 
 # -- series ------------------------------------------------------------------------------
 
@@ -58,6 +61,10 @@ class SeriesOut(serializers.Serializer[SeriesView]):
     face_value = serializers.SerializerMethodField()
     valid_from = UtcDateTime(source="series.valid_from", allow_null=True)
     expires_at = UtcDateTime(source="series.expires_at", allow_null=True)
+    kind = serializers.ChoiceField(KINDS, source="series.kind")
+    discount_bps = serializers.IntegerField(source="series.discount_bps", allow_null=True)
+    is_redeemed_here = serializers.BooleanField(source="series.is_redeemed_here")
+    is_personal = serializers.BooleanField(source="series.is_personal")
     state = serializers.ChoiceField(Series.State.choices, source="series.state")
     units = UnitsOut()
     own_units = serializers.IntegerField(
@@ -91,6 +98,24 @@ class SeriesIn(StrictSerializer):
     check_scheme = serializers.ChoiceField(
         [scheme.value for scheme in CheckScheme], default=CheckScheme.NONE.value
     )
+    kind = serializers.ChoiceField(
+        KINDS, required=False, help_text="Without it: amount with a face value, else item."
+    )
+    discount_bps = serializers.IntegerField(
+        min_value=1, max_value=10_000, allow_null=True, default=None,
+        help_text="Of a percentage, in hundredths of a percent.",
+    )  # fmt: skip
+    is_redeemed_here = serializers.BooleanField(
+        default=False, help_text="Partners redeem its codes with us."
+    )
+    is_personal = serializers.BooleanField(
+        default=False, help_text="Only who revealed a code may use it."
+    )
+    code_pattern = serializers.CharField(
+        max_length=64, required=False, default="", allow_blank=True,
+        help_text="What codes made here look like: # is random, * the check character.",
+    )  # fmt: skip
+    code_alphabet = serializers.CharField(max_length=36, required=False, default=ALPHABET)
 
 
 class HandOutIn(StrictSerializer):
@@ -120,6 +145,9 @@ class ImportIn(StrictSerializer):
     )
     dry_run = serializers.BooleanField(
         default=False, help_text="Only check the file; nothing is stored."
+    )
+    background = serializers.BooleanField(
+        required=False, help_text="Take it in as a job; without it, if it is over a megabyte."
     )
 
 
@@ -200,7 +228,7 @@ class MaskedRevealOut(serializers.Serializer[Reveal]):
 
     @extend_schema_field(UtcDateTime(allow_null=True))
     def get_expires_at(self, reveal: Reveal) -> str | None:
-        return _expiry(reveal.code.expires_at)
+        return expiry_out(reveal.code.expires_at)
 
 
 class RevealOut(serializers.Serializer[Opened]):
@@ -219,8 +247,9 @@ class RevealOut(serializers.Serializer[Opened]):
 
     @extend_schema_field(UtcDateTime(allow_null=True))
     def get_expires_at(self, opened: Opened) -> str | None:
-        return _expiry(opened.reveal.code.expires_at)
+        return expiry_out(opened.reveal.code.expires_at)
 
 
-def _expiry(moment: datetime) -> str | None:
+def expiry_out(moment: datetime) -> str | None:
+    """Write when a code expires; nothing for never."""
     return None if moment == NEVER else UtcDateTime().to_representation(moment)

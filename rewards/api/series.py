@@ -22,6 +22,7 @@ from rewards.api.serializers import HandOutIn, HandOutOut, SeriesIn, SeriesOut, 
 from rewards.codes import CheckScheme
 from rewards.importing import SeriesUnknown
 from rewards.models import Series
+from rewards.redemption.rules import Kind
 from rewards.units import UnitCounts, counts_of, units_of
 from wallet.api.schema import MONEY, WRITES, answers, sample
 from wallet.people import PersonUnknown
@@ -30,7 +31,8 @@ A_SERIES = {
     "code": "STADIUM-DRINK", "title": "A drink at any stadium bar", "description": "",
     "issuer": "Arena Catering", "terms": "One drink a match day.",
     "face_value": {"amount": 450, "asset": "EUR"}, "valid_from": None,
-    "expires_at": "2027-06-30T00:00:00.000000Z", "state": "issued",
+    "expires_at": "2027-06-30T00:00:00.000000Z", "kind": "amount", "discount_bps": None,
+    "is_redeemed_here": False, "is_personal": False, "state": "issued",
     "units": {"issued": 400, "revealed": 12, "available": 388}, "own_units": 3,
 }  # fmt: skip
 TERMS = {
@@ -41,6 +43,7 @@ MADE_BADLY = (
     actions.SeriesExists(),
     actions.CurrencyUnknown(),
     actions.ValidityImpossible(),
+    actions.TermsInvalid("An amount and a gift balance have a face value."),
 )
 
 
@@ -81,9 +84,11 @@ class SeriesList(ListAPIView[Any]):
         """Set up a series as a draft; its first codes issue it. For marketing."""
         body = checked_body(SeriesIn, request)
         face_value = body.pop("face_value") or {}
+        kind = body.pop("kind", None)
         promise = SeriesTerms(
             issuer_name=body.pop("issuer"),
             check_scheme=CheckScheme(body.pop("check_scheme")),
+            kind=Kind(kind) if kind else None,
             face_value_minor=face_value.get("amount"),
             face_value_currency=face_value.get("asset"),
             **body,

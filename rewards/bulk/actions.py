@@ -165,7 +165,7 @@ def cancel(bulk_job_id: int, *, actor: User, reason: str) -> BulkJob:
             reason=reason,
         )
         # Its next step sees the state and tidies up; a paused one has to be let go for that.
-        if Job.objects.filter(pk=bulk.job_id, state=Job.State.PAUSED).exists():
+        if Job.objects.filter(pk=bulk.job_id or 0, state=Job.State.PAUSED).exists():
             with suppress(NotPossible):
                 control.resume([bulk.job_id], actor=actor, reason=reason)
     return bulk
@@ -188,5 +188,5 @@ def state_of(bulk: BulkJob) -> str:
     """Say where work stands: its own end, or where its job is."""
     if bulk.state != BulkJob.State.OPEN:
         return bulk.state
-    job = Job.objects.filter(pk=bulk.job_id).first()
+    job = Job.objects.filter(pk=bulk.job_id or 0).first()
     return Job.State(job.state).label if job else "queued"

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from jobs import Step
-from rewards.bulk import actions, generating
+from rewards.bulk import actions, assigning, changing, exporting, files, generating
 from rewards.models import BulkJob
 
 STEPS: Mapping[str, Callable[[BulkJob], Step]] = {
     BulkJob.Kind.GENERATE: generating.step,
+    BulkJob.Kind.IMPORT: files.step,
+    BulkJob.Kind.EXPORT: exporting.step,
+    BulkJob.Kind.ASSIGN: assigning.step,
+    BulkJob.Kind.EXTEND: changing.extend_step,
+    BulkJob.Kind.DEACTIVATE: changing.deactivate_step,
 }
-TIDY: Mapping[str, Callable[[BulkJob], None]] = {}
+TIDY: Mapping[str, Callable[[BulkJob], None]] = {BulkJob.Kind.IMPORT: files.tidy}
 
 
 def step(bulk_job_id: int) -> Step:

@@ -135,11 +135,10 @@ def _broken(series: Series, page: list[Expired]) -> tuple[list[Item], int]:
     items: list[Item] = []
     untouched = 0
     for each in page:
-        if each.use in (Use.USED, Use.DEACTIVATED, Use.EXPIRED):
-            continue
         if each.account_id is None:
-            untouched += 1
+            untouched += each.use not in (Use.USED, Use.DEACTIVATED, Use.EXPIRED)
         else:
+            # Of one taken out of use, what a reservation gave back afterwards.
             items += money.transfer(
                 f"breakage:code:{each.code_id}", asset_id, each.account_id, purse.breakage,
                 left[each.account_id], code=Code.EXPIRY,

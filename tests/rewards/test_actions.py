@@ -162,7 +162,7 @@ DAMAGES = [
         [
             "DRINK: 3 units in circulation, 2 codes available",
             "DRINK: 1 units burnt, 2 codes revealed",
-            "DRINK: 1 reveals, 2 codes revealed",
+            "DRINK: 1 reveals and codes exported, 2 codes revealed",
             "DRINK: 1 codes and reveals that disagree, 0 none",
         ],
     ),

@@ -78,6 +78,10 @@ def test_strangers_read_issued_series_and_people_their_units(world: World, ann: 
         "face_value": {"amount": 250, "asset": "EUR"},
         "valid_from": None,
         "expires_at": None,
+        "kind": "amount",
+        "discount_bps": None,
+        "is_redeemed_here": False,
+        "is_personal": False,
         "state": "issued",
         "units": {"issued": 2, "revealed": 0, "available": 2},
         "own_units": None,
@@ -369,5 +373,7 @@ def test_schema_describes_every_operation() -> None:
     assert operations == {
         "list_series", "create_series", "get_series", "hand_out_units", "list_imports",
         "import_codes", "get_import", "list_import_faults", "reveal_code", "list_reveals",
-        "get_reveal",
+        "get_reveal", "generate_codes", "export_codes", "download_export", "assign_units",
+        "extend_codes", "deactivate_codes", "list_bulk_jobs", "get_bulk_job", "control_bulk_job",
+        "list_generic_codes", "create_generic_code", "deactivate_generic_code",
     }  # fmt: skip
