@@ -50,6 +50,15 @@ def uuid_array(digests: Iterable[bytes]) -> str:
     return "{" + ",".join(digest.hex() for digest in digests) + "}"
 
 
+def text_array(values: Iterable[str]) -> str:
+    """Spell a PostgreSQL array of texts."""
+    return "{" + ",".join([_quoted(value) for value in values]) + "}"
+
+
+def _quoted(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def copy_rows(cursor: psycopg.Cursor[Any], statement: str, rows: Iterable[bytes]) -> None:
     """Write packed rows by one `COPY … FROM STDIN WITH (FORMAT binary)`."""
     with cursor.copy(statement) as copy:
@@ -95,6 +104,11 @@ def timestamp_microseconds(moment: datetime) -> int:
 def timestamp_field(moment: datetime | None) -> bytes:
     """Pack a timestamptz field that may be NULL."""
     return NULL if moment is None else _INT64(8, timestamp_microseconds(moment))
+
+
+def json_field(value: bytes) -> bytes:
+    """Pack a jsonb field from encoded JSON."""
+    return _LENGTH(len(value) + 1) + b"\x01" + value
 
 
 def text_field(value: str) -> bytes:

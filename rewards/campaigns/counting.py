@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
-from edge.postgres import raw_cursor
+from edge.postgres import array, raw_cursor, text_array
 from rewards.campaigns.deciding import Counter, Counts
 from rewards.campaigns.facts import microseconds
 from rewards.campaigns.terms import MOST_RECENT
@@ -63,8 +63,8 @@ def set_rows(rows: Mapping[Counter, tuple[int, list[int]]]) -> None:
     """Write locked counters: how many grants, and the latest of them."""
     if not rows:
         return
-    used = [used for used, _ in rows.values()]
-    recent = ["{" + ",".join(map(str, times)) + "}" for _, times in rows.values()]
+    used = array(used for used, _ in rows.values())
+    recent = text_array(array(times) for _, times in rows.values())
     with raw_cursor() as cursor:
         cursor.execute(SET, (*_columns(list(rows)), used, recent), prepare=True)
         assert cursor.rowcount == len(rows)
@@ -112,9 +112,9 @@ def _count(by: int, counters: Sequence[Counter], own: Counter, recent: list[int]
         assert cursor.rowcount == len(counters)
 
 
-def _columns(counters: Sequence[Counter]) -> tuple[list[int], list[str], list[str]]:
+def _columns(counters: Sequence[Counter]) -> tuple[str, str, str]:
     return (
-        [counter.person for counter in counters],
-        [counter.scope for counter in counters],
-        [counter.period for counter in counters],
+        array(counter.person for counter in counters),
+        text_array(counter.scope for counter in counters),
+        text_array(counter.period for counter in counters),
     )

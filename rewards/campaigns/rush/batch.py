@@ -195,6 +195,7 @@ class _Batch:
         entries = compiled([row for row in campaigns.values() if row.state != State.DRAFT])
         cases: dict[int, _Case] = {}
         asked: set[UUID] = set()
+        asks_tiers: dict[int, bool] = {}
         people = sorted({wish.person for wish in self._wishes})
         facts = knowing.facts_of_many(people, now=self._now)
         for index, wish in enumerate(self._wishes):
@@ -212,7 +213,11 @@ class _Batch:
                 self._deny(index, row.pk, version, refused(closed or NOT_STARTED))
                 continue
             try:
-                cases[index] = _case(wish, entry, version, facts[wish.person])
+                if version.id not in asks_tiers:
+                    asks_tiers[version.id] = _asks_tiers(version)
+                cases[index] = _case(
+                    wish, entry, version, facts[wish.person], asks_tiers=asks_tiers[version.id]
+                )
             except PersonUnknown as unknown:
                 self._settled[index] = unknown
         return cases
@@ -338,11 +343,13 @@ def _again(wish: Wish, row: Claim) -> Outcome:
     return Granted(row, row.campaign.code, row.version.number, is_replay=True)
 
 
-def _case(wish: Wish, entry: Compiled, version: Version, known: Facts) -> _Case:
+def _case(
+    wish: Wish, entry: Compiled, version: Version, known: Facts, *, asks_tiers: bool
+) -> _Case:
     facts = replace(
         known,
         channel=wish.channel,
-        tiers=standings.ranks_of(wish.person, known.now) if _asks_tiers(version) else {},
+        tiers=standings.ranks_of(wish.person, known.now) if asks_tiers else {},
         order=knowing.order_of(wish.person, wish.order_key, known.now) if wish.order_key else None,
     )
     case = _Case(wish, entry, version, facts, _ask(wish, version))

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from struct import Struct
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from edge.postgres import (
+    NULL,
+    copy_rows,
+    int64_field,
+    json_field,
+    raw_cursor,
+    text_field,
+    timestamp_field,
+)
 from live.events import Event
 from rewards.campaigns import counting
 from rewards.campaigns.claiming import claim_event, risen
@@ -19,6 +29,13 @@ from rewards.campaigns.paying import Row
 
 if TYPE_CHECKING:
     from rewards.campaigns.rush.batch import Wish
+
+COPY_CLAIMS = """
+COPY campaigns_claim (id, campaign_id, version_id, owner_id, request, at, channel, order_key,
+    referrer_id, variant, payments, drawn, counted, state, reversed_at, reason)
+FROM STDIN WITH (FORMAT binary)
+"""
+_HEAD = Struct("!h iq iq iq iq i16s").pack
 
 
 @dataclass(slots=True)
@@ -93,7 +110,32 @@ class Written:
 def write(rows: Written) -> None:
     """Write everything, the events last of all."""
     counting.set_rows(rows.counters)
-    Claim.objects.bulk_create(rows.claims)
+    if rows.claims:
+        with raw_cursor() as cursor:
+            copy_rows(cursor, COPY_CLAIMS, map(claim_bytes, rows.claims))
     ClaimRefusal.objects.bulk_create(rows.refusals)
     told = [each for grant, now in rows.risen for each in risen(grant, now)]
     announce(*told, *rows.events)
+
+
+def claim_bytes(claim: Claim) -> bytes:
+    """Pack one row of `campaigns_claim`, in the order of the COPY statement."""
+    return b"".join(
+        (
+            _HEAD(
+                16, 8, claim.pk, 8, claim.campaign_id, 8, claim.version_id, 8, claim.owner_id,
+                16, claim.request.bytes,
+            ),
+            timestamp_field(claim.at),
+            text_field(claim.channel),
+            text_field(claim.order_key),
+            int64_field(claim.referrer_id),
+            text_field(claim.variant),
+            json_field(msgspec.json.encode(claim.payments)),
+            json_field(msgspec.json.encode(claim.drawn)),
+            json_field(msgspec.json.encode(claim.counted)),
+            text_field(claim.state),
+            NULL,
+            text_field(claim.reason),
+        )
+    )  # fmt: skip
