@@ -145,6 +145,7 @@ _EVERY_S = {
     "wallet.expire_points": 60,
     "wallet.fold_points": 3_600,
     "wallet.maintain_partitions": 86_400,
+    "campaigns.follow_tiers": 3_600,
     "edge.forget_old_keys": 86_400,
     "jobs.clear_sessions": 86_400,
     "rewards.lapse_reservations": 15,
@@ -282,6 +283,11 @@ SPECTACULAR_SETTINGS = {
         "VoucherKindEnum": ["percentage", "amount", "item", "gift", "ticket"],
         "ApiKeyStateEnum": ["usable", "expired", "revoked"],
         "SideEnum": ["buy", "sell"],
+        "CampaignStateEnum": "rewards.campaigns.models.Campaign.State",
+        "VersionStateEnum": "rewards.campaigns.models.CampaignVersion.State",
+        "ClaimStateEnum": "rewards.campaigns.models.Claim.State",
+        "SimulationStateEnum": "rewards.campaigns.models.Simulation.State",
+        "FactKindEnum": "rewards.campaigns.models.FactName.Kind",
     },
 }
 

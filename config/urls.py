@@ -17,6 +17,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include("wallet.urls")),
     path("api/v1/", include("orderbook.urls")),
     path("api/v1/", include("rewards.urls")),
+    path("api/v1/", include("rewards.campaigns.urls")),
     path("", include("web.urls")),
 ]
 

@@ -51,6 +51,8 @@ from wallet.people import PersonUnknown
 from wallet.problems import LedgerRefusal
 
 ATTEMPTS = 3
+NO_REQUEST = UUID(int=0)
+"""The name of a dry run, which draws nothing."""
 NEXT_ID = "SELECT nextval('campaigns_claim_id')"
 State = Campaign.State
 

@@ -19,7 +19,6 @@ from rewards.campaigns.deciding import Version
 from rewards.campaigns.models import Campaign, CampaignBudget, CampaignVersion
 from rewards.campaigns.terms import load_terms
 from rewards.sealing import KeysMissing
-from wallet.models import Asset
 
 MOST_KEPT = 5_000
 
@@ -53,6 +52,8 @@ _kept: dict[int, Compiled] = {}
 
 def compiled(campaigns: Sequence[Campaign]) -> dict[int, Compiled]:
     """Give the compiled form of campaigns, by id. Reads only those whose revision is new."""
+    if len(_kept) + len(campaigns) > MOST_KEPT:
+        _kept.clear()
     stale = [row for row in campaigns if not _is_fresh(row)]
     if stale:
         _load(stale)
@@ -65,8 +66,6 @@ def _is_fresh(row: Campaign) -> bool:
 
 
 def _load(rows: Sequence[Campaign]) -> None:
-    if len(_kept) + len(rows) > MOST_KEPT:
-        _kept.clear()
     ids = [row.pk for row in rows]
     versions: dict[int, list[Version]] = {id: [] for id in ids}
     codes = {row.pk: row.code for row in rows}
@@ -103,8 +102,3 @@ def seed_of(nonce: bytes) -> bytes:
         raise KeysMissing("CODE_LOOKUP_KEY is not set")
     secret = hashlib.sha256(b"campaign draws\0" + settings.CODE_LOOKUP_KEY.encode()).digest()
     return seed_from(secret, nonce)
-
-
-def asset_ids(codes: Sequence[str]) -> dict[str, int]:
-    """Find assets by code."""
-    return dict(Asset.objects.filter(code__in=codes).values_list("code", "id"))

@@ -280,6 +280,13 @@ class Claim(models.Model):
         return f"claim #{self.pk}"
 
 
+class MergedPerson(models.Model):
+    """One account that goes on as another: what it counted is counted there."""
+
+    old = models.BigIntegerField(primary_key=True)
+    new = models.BigIntegerField(db_index=True)
+
+
 class ClaimRefusal(models.Model):
     """A claim that was refused, and why: the code, and the leaves of the rule that decided."""
 

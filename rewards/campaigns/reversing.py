@@ -13,7 +13,7 @@ from rewards.campaigns import counting, paying
 from rewards.campaigns.claiming import claim_event
 from rewards.campaigns.deciding import EVER, Counter
 from rewards.campaigns.events import announce
-from rewards.campaigns.models import Claim
+from rewards.campaigns.models import Claim, MergedPerson
 from rewards.campaigns.problems import ClaimReversed, ClaimUnknown
 from rewards.campaigns.publishing import checked_reason
 
@@ -34,8 +34,8 @@ def reverse(
             raise ClaimUnknown
         if claim.state == Claim.State.REVERSED:
             raise ClaimReversed
-        counters = [Counter(*each) for each in claim.counted]
-        own = Counter(f"campaign:{claim.campaign.code}", claim.owner_id, EVER)
+        counters = _counted_now([Counter(*each) for each in claim.counted])
+        [own] = _counted_now([Counter(f"campaign:{claim.campaign.code}", claim.owner_id, EVER)])
         counting.count_down(counters, own, claim.at)
         claim.state, claim.reason = Claim.State.REVERSED, reason
         claim.reversed_at, claim.reversed_by = timezone.now(), actor
@@ -50,3 +50,12 @@ def reverse(
         taken = paying.take_back(claim, actor=actor, reason=reason)
         announce(claim_event("claim_reversed", claim.campaign.code, claim.version.number, claim))
     return claim, taken
+
+
+def _counted_now(counters: list[Counter]) -> list[Counter]:
+    """Where these are counted today: with whom an account was merged into."""
+    merged = MergedPerson.objects.in_bulk([counter.person for counter in counters])
+    return sorted(
+        counter._replace(person=merged[counter.person].new) if counter.person in merged else counter
+        for counter in counters
+    )

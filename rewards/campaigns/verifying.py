@@ -24,8 +24,10 @@ SELECT 'budget ' || k.code || ' of ' || s.code, b.funded - coalesce(g.amount, 0)
 """
 COUNTERS = """
 WITH counted AS (
-    SELECT n->>0 AS scope, (n->>1)::bigint AS person, n->>2 AS period, count(*) AS used
+    SELECT n->>0 AS scope, coalesce(m.new, (n->>1)::bigint) AS person, n->>2 AS period,
+           count(*) AS used
       FROM campaigns_claim AS c CROSS JOIN LATERAL jsonb_array_elements(c.counted) AS n
+      LEFT JOIN campaigns_mergedperson AS m ON m.old = (n->>1)::bigint
      WHERE c.state = 'granted' GROUP BY 1, 2, 3
 )
 SELECT 'counter ' || scope || ' ' || person || ' ' || period,

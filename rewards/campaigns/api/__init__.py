@@ -1,0 +1,1 @@
+"""Campaigns over HTTP: claims for fans, versions and reports for marketing."""
