@@ -20,6 +20,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from edge.problems import Unavailable, answer
 from jobs.health import report
 from live.models import Relay
+from orderbook.market_data.projector import changes_behind
+from orderbook.models import Projector
 from sequencer.models import Shard
 from sequencer.stream import stream_key
 
@@ -28,7 +30,8 @@ SILENCE_S = 5.0
 """Writers and the relay give a sign of life twice a second at least."""
 
 NEEDED = ("database", "redis", "writers", "relay")
-"""Without these nobody is served. A silent sweeper only delays jobs: it is shown, no more."""
+"""Without these nobody is served. A silent sweeper only delays jobs, and a silent projector
+market data: they are shown, no more."""
 
 Part = dict[str, Any]
 
@@ -68,6 +71,7 @@ def check_parts() -> dict[str, Part]:
         "writers": _writers,
         "relay": _relay,
         "jobs": _jobs,
+        "market_data": _market_data,
     }
     return {name: _check(ask) for name, ask in checks.items()}
 
@@ -145,6 +149,17 @@ def _relay() -> Part:
 def _jobs() -> Part:
     """The queues, and whether the sweeper lives: then no job waits for ever."""
     return report().part()
+
+
+def _market_data() -> Part:
+    """The projector: the age of its sign of life, and the changes of markets it lacks."""
+    row = Projector.objects.filter(pk=1).first()
+    silence_s = _age_s(row.heartbeat_at if row else None, _database_clock())
+    return {
+        "is_ready": _is_fresh(silence_s),
+        "silence_s": silence_s,
+        "behind_changes": changes_behind(),
+    }
 
 
 def _age_s(moment: datetime | None, now: datetime) -> float | None:

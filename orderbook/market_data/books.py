@@ -131,9 +131,10 @@ class _Reading:
         return border is None or (price >= border if side == 1 else price <= border)
 
     def is_enough(self, levels: int) -> bool:
-        """Each side is known whole, or in at least so many levels."""
+        """Each side is known whole, or in more levels than that and than the checksum takes."""
+        needed = max(levels, CHECKED_LEVELS)
         return all(
-            side not in self._borders or len(known) >= levels for side, known in self.sides.items()
+            side not in self._borders or len(known) > needed for side, known in self.sides.items()
         )
 
     def cut(self, levels: int) -> DepthOfMarket:
@@ -147,8 +148,8 @@ class _Reading:
             book_checksum(bids[:CHECKED_LEVELS], asks[:CHECKED_LEVELS]),
             bids[:levels],
             asks[:levels],
-            len(bids) > levels or 1 in self._borders,
-            len(asks) > levels or 2 in self._borders,
+            len(bids) > levels,
+            len(asks) > levels,
         )
 
 

@@ -47,6 +47,10 @@ UPDATE orderbook_projector SET position = %s, heartbeat_at = clock_timestamp()
  WHERE id = 1 AND position = %s
 """
 BEAT = "UPDATE orderbook_projector SET heartbeat_at = clock_timestamp() WHERE id = 1"
+BEHIND = """
+SELECT coalesce(sum(f.sequence - coalesce(p.sequence, 0)), 0)
+  FROM orderbook_feed AS f LEFT JOIN orderbook_projection AS p USING (market_id)
+"""
 TRIM_SECONDS = "DELETE FROM orderbook_candle WHERE interval_s = 1 AND start_s < %s"
 
 
@@ -151,6 +155,14 @@ class Follower:
             cursor.execute(MOVE, [position, self._stored])
             if cursor.rowcount != 1:
                 raise Replaced("the position is not where this projector left it")
+
+
+def changes_behind() -> int:
+    """How many of the markets' changes are not taken in yet."""
+    with connection.cursor() as cursor:
+        cursor.execute(BEHIND)
+        (behind,) = cursor.fetchone()
+    return int(behind)
 
 
 def trim_seconds() -> None:
