@@ -33,10 +33,14 @@ class Engine(Protocol):
     def execute(self, commands: Sequence[Command], /) -> list[Answer]:
         """Decide and write a batch, in order, inside the open transaction.
 
-        Returns the answers of the first k commands, 1 ≤ k ≤ len(commands); the others come
-        again with the next batch. A refusal is an answer. An exception says the batch
-        cannot be done: the transaction is rolled back, and the writer tries smaller
-        batches until the one command at fault stands alone and is set aside.
+        Returns the answers of the first k commands; the others come again with the next
+        batch. A refusal is an answer. An exception says the batch cannot be done: the
+        transaction is rolled back, and the writer tries smaller batches until the one
+        command at fault stands alone and is set aside.
+
+        What the clock asks of the engine (`is_due`) is done first, in the same transaction,
+        a bounded part with each batch. There may be no commands then, and no answers to
+        commands that must wait for it; without it, k is at least 1.
         """
 
     def committed(self) -> None:
@@ -44,6 +48,32 @@ class Engine(Protocol):
 
     def rolled_back(self) -> None:
         """The last batch never happened: undo it in memory, or rebuild memory."""
+
+    def is_due(self) -> bool:
+        """Say whether the clock asks for something now. Outside a transaction; may read rows."""
+
+    def wait_s(self, longest_s: float, /) -> float:
+        """How long the writer may wait for commands until the clock asks for something."""
+
+    def did_upkeep(self) -> bool:
+        """Say whether the last batch did what the clock asked.
+
+        Should it fail, no command is to blame: the engine tries less of it, and in the end
+        leaves out the one thing at fault for a while.
+        """
+
+
+class Timeless:
+    """For an engine that goes by commands alone, and has nothing to do by the clock."""
+
+    def is_due(self) -> bool:
+        return False
+
+    def wait_s(self, longest_s: float, /) -> float:
+        return longest_s
+
+    def did_upkeep(self) -> bool:
+        return False
 
 
 class RoomEngine(Engine, Protocol):
@@ -77,7 +107,19 @@ class Engines:
         for engine in self._engines:
             engine.load()
 
+    def is_due(self) -> bool:
+        return any(engine.is_due() for engine in self._engines)
+
+    def wait_s(self, longest_s: float, /) -> float:
+        return min((engine.wait_s(longest_s) for engine in self._engines), default=longest_s)
+
+    def did_upkeep(self) -> bool:
+        return self._active is not None and self._active.did_upkeep()
+
     def execute(self, commands: Sequence[Command], /) -> list[Answer]:
+        if not commands:
+            self._active = next((engine for engine in self._engines if engine.is_due()), None)
+            return self._active.execute([]) if self._active else []
         engine = self._active = self._engine_of(commands[0])
         run = list(takewhile(lambda command: self._engine_of(command) is engine, commands))
         if engine is not None:

@@ -46,8 +46,8 @@ RETURNING epoch
 """
 FENCE = """
 UPDATE sequencer_shard
-   SET state = %s, heartbeat_at = clock_timestamp(), position = %s, batches = batches + %s,
-       commands = commands + %s, last_batch_size = %s, last_commit_ms = %s
+   SET state = %s, heartbeat_at = clock_timestamp(), position = coalesce(%s, position),
+       batches = batches + %s, commands = commands + %s, last_batch_size = %s, last_commit_ms = %s
  WHERE id = %s AND epoch = %s RETURNING batches
 """
 BEAT = """
@@ -162,8 +162,10 @@ class Session:
             commit_started = time.perf_counter()
         self._last_commit_ms = (time.perf_counter() - commit_started) * 1000
 
-    def fence(self, position: str, command_count: int) -> None:
+    def fence(self, position: str | None, command_count: int) -> None:
         """Note the batch in the shard's row, inside its transaction. Last before the commit.
+
+        Without a position (no command was done) the old one stays.
 
         Raises `FencedOff` if another writer has raised the epoch since.
         """

@@ -1,5 +1,8 @@
 """The one writer of a shard: what has arrived becomes one batch, one commit, many answers.
 
+A batch also carries what the clock asks for (an order that expires, an auction that ends):
+the writer asks its engine each round, with or without commands.
+
 The order of a batch, and what a crash between two steps leaves behind:
 1. read: the commands stay in the stream, so they come again;
 2. execute, fence, commit: one transaction, all or nothing;
@@ -98,8 +101,9 @@ class Writer:
 
     def _serve(self) -> None:
         while not self._stopping.is_set():
-            commands = self._stream.read(self._batch_limit, wait_s=HEARTBEAT_S)
-            if commands:
+            wait_s = self._engine.wait_s(HEARTBEAT_S)
+            commands = self._stream.read(self._batch_limit, wait_s=wait_s)
+            if commands or self._engine.is_due():
                 self._run_batch(commands)
             else:
                 self._session.beat(Shard.State.RUNNING)
@@ -111,7 +115,8 @@ class Writer:
             with self._session.transaction():
                 answers = self._engine.execute(commands)
                 _check(commands, answers)
-                self._session.fence(self._stream.position(len(answers)), len(answers))
+                position = self._stream.position(len(answers)) if answers else None
+                self._session.fence(position, len(answers))
         except FencedOff:
             raise
         except Exception as error:
@@ -131,6 +136,11 @@ class Writer:
     def _recover(self, commands: Sequence[Command], error: Exception) -> None:
         """Prepare the next try: later, or with half the commands, or without the one at fault."""
         self._tries += 1
+        if self._engine.did_upkeep():
+            logger.error("shard %s: upkeep failed", self._session.shard, exc_info=error)
+            self._session.beat(Shard.State.RUNNING)
+            self._pause(self._tries)
+            return
         is_passing = is_transient(error) and (blames_server(error) or self._tries < TRANSIENT_TRIES)
         if is_passing:
             logger.warning("shard %s: trying the batch again: %s", self._session.shard, error)
@@ -178,5 +188,5 @@ class Writer:
 
 def _check(commands: Sequence[Command], answers: Sequence[Answer]) -> None:
     """An engine answers a prefix of its batch, in order: anything else is a bug in it."""
-    assert 1 <= len(answers) <= len(commands)
+    assert len(answers) <= len(commands)
     assert all(a.command_id == c.id for a, c in zip(answers, commands, strict=False))

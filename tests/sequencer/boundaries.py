@@ -78,7 +78,7 @@ def main(shard: int, boundary: str = "", count: int = 0, engine: str = TALLY) ->
             super().committed()
 
     class TrappedSession(Session):
-        def fence(self, position: str, command_count: int) -> None:
+        def fence(self, position: str | None, command_count: int) -> None:
             super().fence(position, command_count)
             trap.reach("before_commit")
 

@@ -12,6 +12,7 @@ from typing import Any
 from django.db import connection
 
 from sequencer.commands import Answer, Command
+from sequencer.engine import Timeless
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS sequencer_tally (
@@ -26,7 +27,7 @@ SELECT %s, number, client_id, (SELECT epoch FROM sequencer_shard WHERE id = %s)
 """
 
 
-class Tally:
+class Tally(Timeless):
     """A command's body is its client id; its answer is the number the id got."""
 
     prefixes: tuple[str, ...] = ("tally.",)
