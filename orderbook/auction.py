@@ -49,10 +49,16 @@ class Equilibrium(NamedTuple):
 
 
 class Cross(NamedTuple):
-    """One trade of an auction. Both orders waited; `taker_left_lots` is of the younger one."""
+    """One trade of an auction. Both orders waited; `taker_left_lots` is of the younger one.
+
+    `bid_ticks` and `ask_ticks` are the orders' own limits; `mark` is the book's, just before.
+    """
 
     fill: Fill
     taker_left_lots: int
+    bid_ticks: int
+    ask_ticks: int
+    mark: int
 
 
 def interest(book: Book) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
@@ -123,7 +129,7 @@ def uncross(book: Book, price_ticks: int, most_fills: int) -> list[Cross]:
         ask = book.asks.levels[book.asks.best_key].first
         assert bid is not None and ask is not None
         assert bid.owner_id != ask.owner_id, "an auction took an order that meets its owner's own"
-        lots = min(bid.lots, ask.lots)
+        lots, mark = min(bid.lots, ask.lots), book.mark()
         book.lower(bid, lots)
         book.lower(ask, lots)
         maker, taker = (bid, ask) if bid.order_id < ask.order_id else (ask, bid)
@@ -132,7 +138,7 @@ def uncross(book: Book, price_ticks: int, most_fills: int) -> list[Cross]:
             maker.order_id, maker.owner_id, taker.order_id, taker.owner_id, side, price_ticks,
             lots, maker.lots,
         )  # fmt: skip
-        crosses.append(Cross(fill, taker.lots))
+        crosses.append(Cross(fill, taker.lots, bid.price_ticks, ask.price_ticks, mark))
     return crosses
 
 

@@ -20,12 +20,16 @@ from edge.ids import ROWS_PER_BATCH, first_id
 from edge.postgres import array, raw_cursor, uuid_array
 from orderbook import matching
 from orderbook.answers import cancel_answer, order_answer, refused_answer
-from orderbook.charges import Charges, charges_of, release
-from orderbook.memory import Memory
+from orderbook.auction import Cross
+from orderbook.charges import Charges, charges_of, charges_of_cross, release
+from orderbook.deeds import Deed, change_market
+from orderbook.matching import MarketState
+from orderbook.memory import Memory, Trading
 from orderbook.models import OrderState
 from orderbook.outcome import Outcome
 from orderbook.plans import CancelPlan, PlacePlan, Plan, plan_of
 from orderbook.rows import NewOrder, StoredOrder, write_rows
+from orderbook.settlement import Settlement
 from sequencer.commands import Answer, Command
 from wallet.door import Posting, opened
 from wallet.items import Item, Refusal
@@ -60,9 +64,19 @@ class BatchFull(Exception):
 class Batch:
     """One batch being decided, by one thread, inside one transaction."""
 
-    def __init__(self, memory: Memory, commands: Sequence[Command], batch_id: int) -> None:
+    def __init__(
+        self,
+        memory: Memory,
+        commands: Sequence[Command],
+        batch_id: int,
+        *,
+        deeds: Sequence[Deed] = (),
+        now_us: int = 0,
+    ) -> None:
         self.outcome = Outcome(memory, first_id(batch_id))
         self._memory = memory
+        self._deeds = deeds
+        self._now_us = now_us
         self._plans = [
             plan_of(command, memory, self.outcome.first_order_id + index)
             for index, command in enumerate(commands[:ROWS_PER_BATCH])
@@ -73,11 +87,16 @@ class Batch:
         self._posting: Posting | None = None
 
     def run(self) -> list[Answer]:
-        """Decide and write as many of the commands as one commit carries, at least one."""
+        """Decide and write as many of the commands as one commit carries, after the deeds."""
         self._look_up()
+        for deed in self._deeds:
+            self.outcome.books.update(deed.books())
+            deed.match()
         self._match_ahead()
         account_ids, hold_ids = self._touched()
         with opened(account_ids, hold_ids, names_hold_accounts=True) as self._posting:
+            for deed in self._deeds:
+                deed.settle(self)
             answers = self._settle_all()
             outcome = self.outcome
             with raw_cursor() as cursor:
@@ -139,6 +158,10 @@ class Batch:
         pairs: list[tuple[int, int]] = []
         account_ids: set[int] = set()
         hold_ids: set[int] = set()
+        for deed in self._deeds:
+            pairs.extend(deed.wallets())
+            account_ids.update(deed.fee_accounts())
+            hold_ids.update(self._memory.hold_of[order_id] for order_id in deed.orders())
         for plan in self._plans:
             if isinstance(plan, Answer) or plan.report is None:
                 continue
@@ -162,10 +185,26 @@ class Batch:
             try:
                 answers.append(self._settle(plan))
             except BatchFull:
-                assert index, "one command alone always fits"
+                assert index or self._deeds, "one command alone always fits"
                 self._take_back_from(index)
                 break
+            if isinstance(plan, PlacePlan) and self._halts(plan):
+                self._take_back_from(index + 1, is_matched=False)
+                break
         return answers
+
+    def _halts(self, plan: PlacePlan) -> bool:
+        """Halt a market whose next trade would have left its band; the batch ends with that."""
+        row = self.outcome.orders.get(plan.order_id)
+        if not plan.halts or row is None or row.state == OrderState.REFUSED:
+            return False
+        trading = plan.trading
+        change_market(
+            self.outcome, trading, state=MarketState.HALTED,
+            until_us=self._now_us + trading.schedule.halt_s * 1_000_000,
+            reason="a trade would have left the band",
+        )  # fmt: skip
+        return True
 
     def _settle(self, plan: Plan | Answer) -> Telling:
         if isinstance(plan, Answer):
@@ -192,13 +231,17 @@ class Batch:
         if not all(hold in ledger.holds for hold in self._holds(plan)):
             raise BatchFull
 
-    def _take_back_from(self, index: int) -> None:
-        """Undo the matching of this command and of all that were matched after it."""
+    def _take_back_from(self, index: int, *, is_matched: bool = True) -> None:
+        """Undo the matching of this command and of all that were matched after it.
+
+        `is_matched` says that the first of them was matched on the book as it stands.
+        """
         undone: set[int] = set()
-        for plan in self._plans[index:]:
+        for position, plan in enumerate(self._plans[index:]):
             if isinstance(plan, Answer) or plan.mark < 0 or plan.trading.id in undone:
                 continue
-            if plan.trading.id not in self._stale or plan is self._plans[index]:
+            is_standing = plan.trading.id not in self._stale or (is_matched and not position)
+            if is_standing:
                 plan.trading.book.undo_to(plan.mark)
             undone.add(plan.trading.id)
 
@@ -223,6 +266,10 @@ class Batch:
             assert report is not None
             if report.refusal:
                 return self._refuse(plan, report.refusal.code)
+            if refused := self._beyond_limit(plan, report):
+                plan.trading.book.undo_to(plan.mark)
+                self._stale.add(plan.trading.id)
+                return self._refuse(plan, refused)
             charges = charges_of(plan, report, self._memory, self._posting.ledger)
             refusal, index = self._pay(charges.chain)
             if refusal is Refusal.CREATED:
@@ -260,8 +307,36 @@ class Batch:
         book = plan.trading.book
         order = book.orders[order_id]
         matching.cancel(book, order_id, order.owner_id)
-        self._release(order_id)
+        self.release(order_id)
         self.outcome.cancel(order, plan.trading.id, plan.order_id)
+
+    def _beyond_limit(self, plan: PlacePlan, report: matching.Report) -> str:
+        """Say why what is left of an order may not wait beside its owner's others, or nothing."""
+        if not report.resting_lots:
+            return ""
+        trading, order = plan.trading, plan.order
+        notional_minor = order.price_ticks * report.resting_lots * trading.tick_minor
+        return self._memory.exposure.refusal(order.owner_id, trading.quote_id, notional_minor)
+
+    # -- an auction ----------------------------------------------------------------------------
+
+    @property
+    def ledger_batch_id(self) -> int:
+        """The ledger's name for the batch: its first transfer's id."""
+        assert self._posting is not None
+        return first_id(self._posting.batch)
+
+    def pay_cross(self, trading: Trading, cross: Cross) -> tuple[Refusal, int, Settlement]:
+        """Put a trade of two waiting orders through the ledger.
+
+        Answers the refusal (or `CREATED`), and the order whose wallet is at fault.
+        """
+        assert self._posting is not None
+        ledger = self._posting.ledger
+        chain, receivers, settlement = charges_of_cross(cross, trading, self._memory, ledger)
+        refusal, index = self._pay(chain)
+        assert refusal is Refusal.CREATED or (refusal in MAKER_FAULTS and index in receivers)
+        return refusal, receivers.get(index, 0), settlement
 
     # -- a cancellation ------------------------------------------------------------------------
 
@@ -270,11 +345,12 @@ class Batch:
         if plan.report.refusal:
             return self._nothing_to_cancel(plan)
         assert plan.order is not None
-        self._release(plan.order_id)
+        self.release(plan.order_id)
         self.outcome.cancel(plan.order, plan.trading.id, plan.ended_id)
         return partial(cancel_answer, plan.command, plan.order_id, plan.trading)
 
-    def _release(self, order_id: int) -> None:
+    def release(self, order_id: int) -> None:
+        """Give back all that an order still has on hold."""
         refusal, _ = self._pay([release(order_id, self._memory)])
         assert refusal is Refusal.CREATED, refusal
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from orderbook.auction import Cross
 from orderbook.book import Side
 from orderbook.matching import Fill, Report
 from orderbook.memory import Memory, Trading
@@ -42,6 +43,36 @@ def charges_of(plan: PlacePlan, report: Report, memory: Memory, ledger: Ledger) 
     return charges
 
 
+def charges_of_cross(
+    cross: Cross, trading: Trading, memory: Memory, ledger: Ledger
+) -> tuple[list[Item], dict[int, int], Settlement]:
+    """Lay out what an auction's trade moves: both sides pay from their holds.
+
+    Answers the chain, the order that each item pays, and the amounts. A hold whose order is
+    done is released. What is left on the hold of one that waits on covers what is left of
+    it: an auction leaves a part waiting only of an order whose limit is its price.
+    """
+    fill = cross.fill
+    settlement = settle(fill, trading.terms)
+    orders = {
+        fill.maker_owner_id: fill.maker_order_id, fill.taker_owner_id: fill.taker_order_id,
+    }  # fmt: skip
+    chain: list[Item] = []
+    receivers: dict[int, int] = {}
+    spent = dict.fromkeys(orders.values(), 0)
+    for leg in settlement.legs:
+        spent[leg.order_id] += leg.amount
+        if leg.payee_id is not None:
+            receivers[len(chain)] = orders[leg.payee_id]
+        chain.append(_leg_item(leg, trading, memory, from_hold=True))
+    for order_id, left in (
+        (fill.maker_order_id, fill.maker_left_lots), (fill.taker_order_id, cross.taker_left_lots),
+    ):  # fmt: skip
+        if not left and ledger.holds[memory.hold_of[order_id]].remaining > spent[order_id]:
+            chain.append(release(order_id, memory))
+    return chain, receivers, settlement
+
+
 def release(order_id: int, memory: Memory) -> Void:
     """Give back all that an order still has on hold."""
     return Void(reference="", hold_id=memory.hold_of[order_id], code=RELEASE_CODE)
@@ -65,13 +96,13 @@ def _charge_fill(
             charges.chain.append(release(fill.maker_order_id, memory))
 
 
-def _leg_item(leg: Leg, trading: Trading, memory: Memory) -> Item:
+def _leg_item(leg: Leg, trading: Trading, memory: Memory, *, from_hold: bool = False) -> Item:
     asset_id = trading.base_id if leg.asset is Asset.BASE else trading.quote_id
     if leg.payee_id is None:
         credit_id, code = trading.fee_account_id, FEE_CODE
     else:
         credit_id, code = memory.account(leg.payee_id, asset_id), LEG_CODES[leg.asset]
-    if leg.is_makers:
+    if leg.is_makers or from_hold:
         return Post(
             reference="",
             hold_id=memory.hold_of[leg.order_id],

@@ -7,19 +7,26 @@ been committed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 
+import msgspec
 from django.db import connection, transaction
 
 from edge.postgres import raw_cursor
+from orderbook.auction import collect
+from orderbook.bands import band_around, is_beyond, place_within
 from orderbook.book import Book, Side
-from orderbook.matching import MarketState, Terms
+from orderbook.lifecycle import Schedule
+from orderbook.limits import Exposure
+from orderbook.matching import MarketState, Place, Refusal, Report, Terms, place
 from orderbook.models import Market
 from wallet.accounts import FEES, Purpose, open_accounts
 
 FETCH_ROWS = 10_000
 # The sum, not the newest: of two changes made at once the older revision may commit last.
 REVISIONS = """
-SELECT coalesce(sum(revision), 0)::bigint, nextval('orderbook_batch_sequence')
+SELECT coalesce(sum(revision), 0)::bigint + count(*), nextval('orderbook_batch_sequence'),
+       EXISTS (SELECT FROM orderbook_instruction WHERE state = 0)
   FROM orderbook_market WHERE shard = %s
 """
 NEWEST_ORDER = "SELECT coalesce(max(id), 0) FROM orderbook_order WHERE market_id = ANY(%s)"
@@ -32,24 +39,31 @@ SELECT id, user_id, side, price_ticks, remaining_lots, hold_id
 """
 
 STATES = {
+    Market.State.SCHEDULED: MarketState.SCHEDULED,
+    Market.State.AUCTION: MarketState.AUCTION,
     Market.State.OPEN: MarketState.OPEN,
     Market.State.HALTED: MarketState.HALTED,
+    Market.State.CLOSING: MarketState.CLOSING,
     Market.State.CLOSED: MarketState.CLOSED,
 }
+STATE_NAMES = {state: name.value for name, state in STATES.items()}
+UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Trading:
     """One market as the engine trades it. Its terms may change; its book stays."""
 
     __slots__ = (
-        "base_id", "book", "code", "fee_account_id", "id", "quote_code", "quote_id", "state",
-        "terms",
+        "_collected", "base_id", "book", "code", "dynamic_band_bps", "fee_account_id", "id",
+        "quote_code", "quote_id", "reference_ticks", "revision", "schedule",
+        "state", "static_band_bps", "terms", "uncross_ticks",
     )  # fmt: skip
 
     def __init__(self, market: Market) -> None:
         self.id = market.pk
         self.book = Book()
         self.fee_account_id = 0
+        self._collected: dict[int, list[int]] | None = None
         self.adopt(market)
 
     def adopt(self, market: Market) -> None:
@@ -58,8 +72,62 @@ class Trading:
         self.base_id = market.base_asset_id
         self.quote_id = market.quote_asset_id
         self.quote_code = market.quote_asset.code
-        self.state = STATES[Market.State(market.state)]
         self.terms = terms_of(market)
+        self.revision = market.revision
+        self.static_band_bps = market.static_band_bps
+        self.dynamic_band_bps = market.dynamic_band_bps
+        self.schedule = Schedule(
+            opens_us=_microseconds(market.opens_at),
+            closes_us=_microseconds(market.closes_at),
+            auction_s=market.auction_s,
+            halt_s=market.halt_s,
+        )
+        state, until_us = STATES[Market.State(market.state)], _microseconds(market.state_until)
+        self.turn(state, until_us, market.reference_ticks, market.uncross_ticks)
+
+    def turn(
+        self, state: MarketState, until_us: int, reference_ticks: int, uncross_ticks: int
+    ) -> None:
+        """Take over where the market stands now."""
+        self.state = state
+        self.schedule = msgspec.structs.replace(self.schedule, until_us=until_us)
+        self.reference_ticks = reference_ticks
+        self.uncross_ticks = uncross_ticks
+        if state is not MarketState.AUCTION:
+            self._collected = None
+
+    def enter(self, order: Place) -> tuple[Report, bool]:
+        """Match a new order as the market's state has it; say whether the market must halt."""
+        if self.state is MarketState.AUCTION:
+            return self._collect(order), False
+        if not self.dynamic_band_bps:
+            return place(self.book, order), False
+        reference_ticks = self.book.last_ticks or self.reference_ticks
+        return place_within(self.book, order, band_around(reference_ticks, self.dynamic_band_bps))
+
+    def rule(self, side: Side, price_ticks: int) -> Refusal:
+        """Say whether an order of this limit is beyond the market's static band."""
+        if not self.static_band_bps:
+            return Refusal.ACCEPTED
+        band = band_around(self.reference_ticks, self.static_band_bps)
+        return Refusal.PRICE_BEYOND_BAND if is_beyond(band, side, price_ticks) else Refusal.ACCEPTED
+
+    def _collect(self, order: Place) -> Report:
+        """Let an order wait for the auction, if it does not meet one of its owner's own.
+
+        Whose orders wait is noted only while an auction gathers. Orders that left since are
+        still named here, so that taking back costs nothing; the book knows better.
+        """
+        book, owner_id = self.book, order.owner_id
+        if self._collected is None:
+            self._collected = {}
+            for waiting in book.orders.values():
+                self._collected.setdefault(waiting.owner_id, []).append(waiting.order_id)
+        ids = self._collected.setdefault(owner_id, [])
+        report = collect(book, order, [book.orders[id] for id in ids if id in book.orders])
+        if report.resting_lots:
+            ids.append(order.order_id)
+        return report
 
     def sides_of(self, side: Side) -> tuple[int, int]:
         """The assets that an order of this side pays with, and gets."""
@@ -74,6 +142,10 @@ class Trading:
     @property
     def lot_units(self) -> int:
         return self.terms.lot_units
+
+
+def _microseconds(moment: datetime | None) -> int:
+    return 0 if moment is None else (moment - UNIX_EPOCH) // timedelta(microseconds=1)
 
 
 def terms_of(market: Market) -> Terms:
@@ -97,6 +169,10 @@ class Memory:
         self.shard = shard
         self.markets: dict[int, Trading] = {}
         self.hold_of: dict[int, int] = {}
+        self.exposure = Exposure()
+        self.watched: dict[int | None, list[tuple[int, int]]] = {}
+        """The orders (market, order) of API keys that have a dead man's switch."""
+        self.has_instructions = False
         self.newest_order_id = 0
         self._accounts: dict[tuple[int, int], int] = {}
         self._revision = 0
@@ -106,6 +182,8 @@ class Memory:
         self.markets.clear()
         self.hold_of.clear()
         self._accounts.clear()
+        self.exposure.clear()
+        self.watched.clear()
         self._revision = 0
         with transaction.atomic():
             self.refresh()
@@ -120,20 +198,35 @@ class Memory:
         with raw_cursor() as cursor:
             row = cursor.execute(REVISIONS, (self.shard,), prepare=True).fetchone()
         assert row is not None
-        revision, sequence = row
+        revision, sequence, self.has_instructions = row
         if revision != self._revision:
             self._adopt_markets()
             self._revision = revision
         return int(sequence)
 
     def _adopt_markets(self) -> None:
-        markets = Market.objects.filter(shard=self.shard).select_related("quote_asset")
+        markets = list(Market.objects.filter(shard=self.shard).select_related("quote_asset"))
+        for market_id in self.markets.keys() - {market.pk for market in markets}:
+            self._let_go(market_id)
         for market in markets:
             known = self.markets.get(market.pk)
             if known is None:
                 self.markets[market.pk] = self._opened(market)
             else:
                 known.adopt(market)
+
+    def _let_go(self, market_id: int) -> None:
+        """Forget a market that was moved to another shard."""
+        trading = self.markets.pop(market_id)
+        for order in trading.book.orders.values():
+            del self.hold_of[order.order_id]
+            self._expose(trading, order.owner_id, -1, order.price_ticks, -order.lots)
+
+    def _expose(
+        self, trading: Trading, user_id: int, orders: int, price_ticks: int, lots: int
+    ) -> None:
+        notional_minor = price_ticks * lots * trading.tick_minor
+        self.exposure.add(user_id, trading.quote_id, orders, notional_minor)
 
     def _opened(self, market: Market) -> Trading:
         trading = Trading(market)
@@ -142,20 +235,26 @@ class Memory:
         with connection.cursor() as cursor:
             cursor.execute(LAST_PRICE, [market.pk])
             last = cursor.fetchone() or (0,)
-        trading.book = Book.load(self._resting_rows(market.pk), last_ticks=last[0])
+        trading.book = Book.load(self._resting_rows(trading), last_ticks=last[0])
+        self.exposure.forget()
         with connection.cursor() as cursor:
             cursor.execute(NEWEST_ORDER, [[market.pk]])
             self.newest_order_id = max(self.newest_order_id, cursor.fetchone()[0])
         return trading
 
-    def _resting_rows(self, market_id: int) -> Iterator[tuple[int, int, int, int, int]]:
+    def _resting_rows(self, trading: Trading) -> Iterator[tuple[int, int, int, int, int]]:
         """The market's resting orders by id, which is their priority; notes their holds."""
         with transaction.atomic(), connection.chunked_cursor() as cursor:
-            cursor.execute(RESTING_ORDERS, [market_id])
+            cursor.execute(RESTING_ORDERS, [trading.id])
             while rows := cursor.fetchmany(FETCH_ROWS):
                 for *order, hold_id in rows:
                     self.hold_of[order[0]] = hold_id
+                    self._expose(trading, order[1], 1, order[3], order[4])
                     yield tuple(order)
+
+    def forget_markets(self) -> None:
+        """A batch that turned markets failed: read their rows again with the next."""
+        self._revision = 0
 
     # -- accounts ----------------------------------------------------------------------------
 

@@ -23,11 +23,13 @@ from orderbook.feed_models import (
     Projection,
     Projector,
 )
+from orderbook.venue_models import DeadMansSwitch, Instruction, TradingLimit, VenueTime
 from wallet.models import Asset
 
 __all__ = [
-    "BookChange", "Candle", "ClientOrder", "Feed", "Fill", "Market", "Order", "OrderQuerySet",
-    "OrderState", "OwnEvent", "OwnFeed", "PriceLevel", "Projection", "Projector",
+    "BookChange", "Candle", "ClientOrder", "DeadMansSwitch", "Feed", "Fill", "Instruction",
+    "Market", "Order", "OrderQuerySet", "OrderState", "OwnEvent", "OwnFeed", "PriceLevel",
+    "Projection", "Projector", "TradingLimit", "VenueTime",
 ]  # fmt: skip
 
 
@@ -48,8 +50,11 @@ class Market(models.Model):
     """
 
     class State(models.TextChoices):
+        SCHEDULED = "scheduled"
+        AUCTION = "auction"
         OPEN = "open"
         HALTED = "halted"
+        CLOSING = "closing"
         CLOSED = "closed"
 
     id = models.AutoField(primary_key=True)
@@ -65,7 +70,34 @@ class Market(models.Model):
     most_price_ticks = models.BigIntegerField(default=1_000_000_000)
     maker_fee_bps = models.IntegerField(default=0)
     taker_fee_bps = models.IntegerField(default=0)
-    state = models.CharField(max_length=8, choices=State, default=State.OPEN)
+    state = models.CharField(max_length=10, choices=State, default=State.OPEN)
+    opens_at = models.DateTimeField(
+        null=True, blank=True, help_text="When a scheduled market begins its auction."
+    )
+    closes_at = models.DateTimeField(
+        null=True, blank=True, help_text="When it cancels its orders and closes for good."
+    )
+    auction_s = models.IntegerField(
+        default=0, help_text="How long an auction gathers orders; 0: it ends at once."
+    )
+    halt_s = models.IntegerField(
+        default=60, help_text="How long it rests after a trade would have left the band."
+    )
+    static_band_bps = models.IntegerField(
+        default=0, help_text="How far from the last auction an order may be; 0: no band."
+    )
+    dynamic_band_bps = models.IntegerField(
+        default=0, help_text="How far from the last trade the next may be; 0: no band."
+    )
+    reference_ticks = models.BigIntegerField(
+        default=0, help_text="The last auction's price; 0: there was none."
+    )
+    state_until = models.DateTimeField(
+        null=True, editable=False, help_text="When the present state ends by itself."
+    )
+    uncross_ticks = models.BigIntegerField(
+        default=0, editable=False, help_text="The price of an auction that is being settled."
+    )
     shard = models.PositiveSmallIntegerField(default=0)
     revision = models.BigIntegerField(
         default=0, editable=False, help_text="Raised by a trigger at each change."
@@ -91,6 +123,17 @@ class Market(models.Model):
                     most_price_ticks__gte=F("least_price_ticks"),
                 ),
                 name="orderbook_market_sizes",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    auction_s__range=(0, 86_400),
+                    halt_s__range=(0, 86_400),
+                    static_band_bps__range=(0, 100_000),
+                    dynamic_band_bps__range=(0, 100_000),
+                    reference_ticks__gte=0,
+                    uncross_ticks__gte=0,
+                ),
+                name="orderbook_market_venue",
             ),
             models.CheckConstraint(
                 condition=Q(maker_fee_bps__range=(0, 1000), taker_fee_bps__range=(0, 1000)),
@@ -140,6 +183,7 @@ class Order(models.Model):
     made_fee_minor = models.BigIntegerField()
     hold_id = models.BigIntegerField(null=True)
     ended_id = models.BigIntegerField(null=True)
+    key_id = models.BigIntegerField(null=True, help_text="The API key that placed it.")
 
     objects = OrderQuerySet.as_manager()
 
@@ -150,7 +194,11 @@ class Order(models.Model):
 
 
 class Fill(models.Model):
-    """One trade between a resting order (maker) and an incoming one (taker)."""
+    """One trade between a resting order (maker) and an incoming one (taker).
+
+    In an auction both orders waited: the older one counts as the maker, and what either of
+    them got is in its `made_*`.
+    """
 
     id = models.BigIntegerField(primary_key=True)
     market_id = models.IntegerField()
@@ -165,6 +213,7 @@ class Fill(models.Model):
     maker_fee_minor = models.BigIntegerField()
     taker_fee_minor = models.BigIntegerField()
     ledger_batch_id = models.BigIntegerField()
+    is_auction = models.BooleanField(default=False)
 
     @property
     def at(self) -> datetime:

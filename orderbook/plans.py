@@ -45,6 +45,7 @@ class PlacePlan:
     rule: matching.Refusal
     mark: int = -1
     report: matching.Report | None = None
+    halts: bool = False
 
     @property
     def order_id(self) -> int:
@@ -56,7 +57,7 @@ class PlacePlan:
         if self.rule:
             self.report = matching.Report(self.order_id, self.rule)
             return 0
-        self.report = matching.place(self.trading.book, self.order)
+        self.report, self.halts = self.trading.enter(self.order)
         return TRANSFERS_PER_FILL * len(self.report.fills) + 1
 
     def wallets(self) -> list[tuple[int, int]]:
@@ -129,13 +130,14 @@ def _place_plan(
 ) -> PlacePlan | Answer:
     trading = memory.markets.get(asked.market_id)
     if trading is None:
-        return refused_answer(command, "unknown_market")
+        return refused_answer(command, "wrong_shard")
     terms = trading.terms
     rule = matching.check(
         terms, trading.state, price_minor=asked.price, quantity_units=asked.quantity
     )
     if rule and rule < FIRST_REMEMBERED:
         return refused_answer(command, rule.code)
+    rule = rule or trading.rule(SIDES[asked.side], asked.price // terms.tick_minor)
     order = matching.Place(
         own_id,
         command.user_id,
@@ -153,7 +155,7 @@ def _cancel_plan(
 ) -> CancelPlan | Answer:
     trading = memory.markets.get(asked.market_id)
     if trading is None:
-        return refused_answer(command, "unknown_market")
+        return refused_answer(command, "wrong_shard")
     digest = None
     if asked.client_order_id:
         digest = client_order_digest(command.user_id, asked.client_order_id)

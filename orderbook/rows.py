@@ -16,13 +16,13 @@ from orderbook.models import OrderState
 COPY_ORDERS = """
 COPY orderbook_order (id, market_id, user_id, side, time_in_force, price_ticks, quantity_lots,
     entry_state, taken_lots, taken_minor, taken_fee_minor, state, remaining_lots, made_minor,
-    made_fee_minor, client_order_id, refusal, hold_id, ended_id)
+    made_fee_minor, client_order_id, refusal, hold_id, ended_id, key_id)
 FROM STDIN WITH (FORMAT binary)
 """
 COPY_FILLS = """
 COPY orderbook_fill (id, market_id, taker_side, price_ticks, quantity_lots, amount_minor,
     maker_order_id, taker_order_id, maker_user_id, taker_user_id, maker_fee_minor,
-    taker_fee_minor, ledger_batch_id)
+    taker_fee_minor, ledger_batch_id, is_auction)
 FROM STDIN WITH (FORMAT binary)
 """
 COPY_CLIENT_ORDERS = """
@@ -44,7 +44,7 @@ UPDATE orderbook_order AS o
 Told = TypeVar("Told")
 
 _ORDER = Struct("!h iq ii iq ih ih iq iq ih iq iq iq ih iq iq iq").pack
-_FILL = Struct("!h iq ii ih iq iq iq iq iq iq iq iq iq iq").pack
+_FILL = Struct("!h iq ii ih iq iq iq iq iq iq iq iq iq iq i?").pack
 _CLIENT_ORDER = Struct("!h i16s iq").pack
 
 
@@ -72,11 +72,12 @@ class NewOrder:
     made_fee_minor: int = 0
     hold_id: int | None = None
     ended_id: int | None = None
+    key_id: int | None = None
 
     def packed(self) -> bytes:
         """The row for COPY."""
         head = _ORDER(
-            19, 8, self.id, 4, self.market_id, 8, self.user_id, 2, self.side,
+            20, 8, self.id, 4, self.market_id, 8, self.user_id, 2, self.side,
             2, self.time_in_force, 8, self.price_ticks, 8, self.quantity_lots,
             2, self.entry_state, 8, self.taken_lots, 8, self.taken_minor,
             8, self.taken_fee_minor, 2, self.state, 8, self.remaining_lots, 8, self.made_minor,
@@ -85,7 +86,7 @@ class NewOrder:
         return b"".join(
             (
                 head, text_field(self.client_order_id), text_field(self.refusal),
-                int64_field(self.hold_id), int64_field(self.ended_id),
+                int64_field(self.hold_id), int64_field(self.ended_id), int64_field(self.key_id),
             )
         )  # fmt: skip
 
@@ -141,14 +142,16 @@ class NewFill:
     maker_fee_minor: int
     taker_fee_minor: int
     ledger_batch_id: int
+    is_auction: bool = False
 
     def packed(self) -> bytes:
         """The row for COPY."""
         return _FILL(
-            13, 8, self.id, 4, self.market_id, 2, self.taker_side, 8, self.price_ticks,
+            14, 8, self.id, 4, self.market_id, 2, self.taker_side, 8, self.price_ticks,
             8, self.quantity_lots, 8, self.amount_minor, 8, self.maker_order_id,
             8, self.taker_order_id, 8, self.maker_user_id, 8, self.taker_user_id,
             8, self.maker_fee_minor, 8, self.taker_fee_minor, 8, self.ledger_batch_id,
+            1, self.is_auction,
         )  # fmt: skip
 
 

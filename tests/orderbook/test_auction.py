@@ -89,7 +89,7 @@ def _check_allocation(
 ) -> None:
     """Each side gets the volume by price, then time: only the last of a side may get a part."""
     got = dict.fromkeys(range(1, len(waiting) + 1), 0)
-    for fill, _ in crosses:
+    for fill, *_ in crosses:
         assert fill.maker_order_id < fill.taker_order_id
         got[fill.maker_order_id] += fill.quantity_lots
         got[fill.taker_order_id] += fill.quantity_lots

@@ -1,0 +1,82 @@
+"""How much one person may have waiting at once: so many orders, so much money. Pure.
+
+    exposure.add(user_id, quote_id, 1, notional_minor)        # an order waits
+    exposure.add(user_id, quote_id, 0, -traded_minor)         # some of it traded
+    exposure.undo(); exposure.forget()                        # the batch failed; is durable
+
+The notional of an order is what its waiting lots come to at its price, whichever its side.
+Counted on one shard, because shards share nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import NamedTuple
+
+
+class Limit(NamedTuple):
+    """The most open orders, and the most notional of one quote asset; None: no such limit."""
+
+    orders: int | None = None
+    notional_minor: int | None = None
+
+
+NO_LIMIT = Limit()
+
+
+class Exposure:
+    """What each person has waiting, and what they may. One thread."""
+
+    __slots__ = ("_journal", "everybodys", "notional", "orders", "own")
+
+    def __init__(self) -> None:
+        self.orders: defaultdict[int, int] = defaultdict(int)
+        self.notional: defaultdict[tuple[int, int], int] = defaultdict(int)
+        self.everybodys = NO_LIMIT
+        self.own: dict[int, Limit] = {}
+        self._journal: list[tuple[int, int, int, int]] = []
+
+    def add(self, user_id: int, quote_id: int, orders: int, notional_minor: int) -> None:
+        """Count orders and notional in (or out, below zero)."""
+        self._count(user_id, quote_id, orders, notional_minor)
+        self._journal.append((user_id, quote_id, orders, notional_minor))
+
+    def refusal(self, user_id: int, quote_id: int, notional_minor: int) -> str:
+        """Why one more order of this notional may not wait: a code, or nothing."""
+        limit = self.own.get(user_id, self.everybodys)
+        if limit.orders is not None and self.orders.get(user_id, 0) >= limit.orders:
+            return "too_many_open_orders"
+        if limit.notional_minor is None:
+            return ""
+        waiting = self.notional.get((user_id, quote_id), 0)
+        return "open_notional_exceeded" if waiting + notional_minor > limit.notional_minor else ""
+
+    def undo(self) -> None:
+        """Take back all since the last `forget`."""
+        for user_id, quote_id, orders, notional_minor in reversed(self._journal):
+            self._count(user_id, quote_id, -orders, -notional_minor)
+        self._journal.clear()
+
+    def forget(self) -> None:
+        """What was counted is durable."""
+        self._journal.clear()
+
+    def clear(self) -> None:
+        """Nobody has anything waiting. The limits stay."""
+        self.orders.clear()
+        self.notional.clear()
+        self._journal.clear()
+
+    def _count(self, user_id: int, quote_id: int, orders: int, notional_minor: int) -> None:
+        if orders:
+            count = self.orders[user_id] + orders
+            if count:
+                self.orders[user_id] = count
+            else:
+                del self.orders[user_id]
+        key = (user_id, quote_id)
+        minor = self.notional[key] + notional_minor
+        if minor:
+            self.notional[key] = minor
+        else:
+            del self.notional[key]
