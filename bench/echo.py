@@ -23,6 +23,7 @@ from edge.rates import Rate
 from sequencer import http
 from sequencer.admission import Admission
 from sequencer.commands import Answer, Command
+from sequencer.engine import Timeless
 from sequencer.gateway import Gateway
 from sequencer.limits import GradientLimit
 from sequencer.routes import Draft, Request, Route, read_json
@@ -34,7 +35,7 @@ SHARD = 4000
 UNLIMITED = Rate(1_000_000, 1_000_000)
 
 
-class EchoEngine:
+class EchoEngine(Timeless):
     """Numbers the commands and keeps each as a row. Knows no replays: for measuring only."""
 
     prefixes: tuple[str, ...] = ("echo.",)

@@ -52,6 +52,11 @@ def time_of(row_id: int) -> datetime:
     return EPOCH + timedelta(microseconds=tick * TICK_US)
 
 
+def us_of(row_id: int) -> int:
+    """Say when the row was written: microseconds since 1970, to 64 µs; 0 for no row."""
+    return EPOCH_US + (row_id >> (SEQUENCE_BITS + INDEX_BITS)) * TICK_US if row_id else 0
+
+
 def first_id_at(moment: datetime) -> int:
     """Say the smallest id a row written at or after `moment` can have.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
@@ -14,30 +15,52 @@ from accounts.models import User
 from edge.admin import ReadOnlyAdmin
 from edge.problems import Refusal
 from edge.reasons import do_with_reason
-from orderbook.actions import change_state, check_terms, open_market
-from orderbook.models import Fill, Market, Order
+from orderbook.actions import check_terms, instruct, open_market, reschedule, set_limit
+from orderbook.models import DeadMansSwitch, Fill, Instruction, Market, Order, TradingLimit
 
+Deed = Instruction.Deed
 TERMS = (
     "code", "base_asset", "quote_asset", "tick_minor", "lot_units", "maker_fee_bps",
     "taker_fee_bps",
 )  # fmt: skip
 
 
+TIMES = (
+    "opens_at", "closes_at", "auction_s", "halt_s", "static_band_bps", "dynamic_band_bps",
+)  # fmt: skip
+QUESTIONS = {
+    Deed.OPEN: "Begin the opening auction of these markets?",
+    Deed.HALT: "Halt these markets, until somebody resumes them?",
+    Deed.RESUME: "Resume these markets, each through an auction?",
+    Deed.CALL: "Interrupt trading in these markets by an auction?",
+    Deed.UNCROSS: "End the auctions of these markets now?",
+    Deed.CLOSE: "Cancel every order of these markets and close them for good?",
+    Deed.CANCEL: "Cancel every waiting order of these markets?",
+}
+
+
 class MarketForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable
     """A market's terms, checked as a whole."""
+
+    starts = forms.ChoiceField(
+        choices=[("open", "open at once"), ("scheduled", "scheduled")],
+        required=False,
+        help_text="A scheduled market takes no orders until its opening auction.",
+    )
 
     class Meta:
         model = Market
         fields = (
             "code", "name", "base_asset", "quote_asset", "tick_minor", "lot_units", "least_lots",
             "most_lots", "least_price_ticks", "most_price_ticks", "maker_fee_bps",
-            "taker_fee_bps", "shard",
+            "taker_fee_bps", "shard", *TIMES,
         )  # fmt: skip
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if not self.errors:
-            market = Market(**{**_plain(self.instance), **cleaned})
+            known = {name: value for name, value in cleaned.items() if name != "starts"}
+            market = Market(**{**_plain(self.instance), **known})
             try:
                 check_terms(market)
             except Refusal as refusal:
@@ -47,15 +70,18 @@ class MarketForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
 
 @admin.register(Market)
 class MarketAdmin(ModelAdmin):
-    """Open a market; halt it, let it trade again, or close it, each with a reason."""
+    """Make a market, change its times and bands, and tell its writer what to do, with a reason."""
 
     form = MarketForm
-    list_display = ("code", "name", "base_asset", "quote_asset", "state", "shard", "created_at")
-    list_filter = ("state",)
+    list_display = (
+        "code", "name", "base_asset", "quote_asset", "state", "state_until", "opens_at",
+        "closes_at", "shard",
+    )  # fmt: skip
+    list_filter = ("state", "shard")
     search_fields = ("code", "name")
-    readonly_fields = ("state", "created_at")
+    readonly_fields = ("state", "state_until", "reference_ticks", "created_at")
     ordering = ("code",)
-    actions = ("halt", "reopen", "close")
+    actions = ("begin", "halt", "resume", "call", "uncross", "close", "cancel_all")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Market | None = None) -> Any:
         fixed = (*TERMS, "shard") if obj is not None else ()
@@ -65,33 +91,100 @@ class MarketAdmin(ModelAdmin):
         return False
 
     def save_model(self, request: HttpRequest, obj: Market, form: Any, change: bool) -> None:
-        if change:
-            obj.save()
-        else:
+        if not change:
+            obj.state = Market.State(form.cleaned_data.get("starts") or Market.State.OPEN)
             open_market(obj, actor=_clerk(request))
+            return
+        changed = {name: form.cleaned_data[name] for name in form.changed_data if name in TIMES}
+        if changed:
+            reschedule(obj.pk, reason="in the admin", actor=_clerk(request), **changed)
+        rest = [name for name in form.changed_data if name not in (*TIMES, "starts")]
+        if rest:
+            obj.save(update_fields=rest)
+
+    @admin.action(description="Begin opening auction…", permissions=["change"])
+    def begin(self, request: HttpRequest, queryset: QuerySet[Market]) -> HttpResponse | None:
+        return self._instruct(request, queryset, Deed.OPEN, "begin")
 
     @admin.action(description="Halt…", permissions=["change"])
     def halt(self, request: HttpRequest, queryset: QuerySet[Market]) -> HttpResponse | None:
-        return self._change_state(request, queryset, Market.State.HALTED, "halt")
+        return self._instruct(request, queryset, Deed.HALT, "halt")
 
-    @admin.action(description="Let trade again…", permissions=["change"])
-    def reopen(self, request: HttpRequest, queryset: QuerySet[Market]) -> HttpResponse | None:
-        return self._change_state(request, queryset, Market.State.OPEN, "reopen")
+    @admin.action(description="Resume…", permissions=["change"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[Market]) -> HttpResponse | None:
+        return self._instruct(request, queryset, Deed.RESUME, "resume")
+
+    @admin.action(description="Call an auction…", permissions=["change"])
+    def call(self, request: HttpRequest, queryset: QuerySet[Market]) -> HttpResponse | None:
+        return self._instruct(request, queryset, Deed.CALL, "call")
+
+    @admin.action(description="End the auction now…", permissions=["change"])
+    def uncross(self, request: HttpRequest, queryset: QuerySet[Market]) -> HttpResponse | None:
+        return self._instruct(request, queryset, Deed.UNCROSS, "uncross")
+
+    @admin.action(description="Cancel all orders…", permissions=["change"])
+    def cancel_all(self, request: HttpRequest, queryset: QuerySet[Market]) -> HttpResponse | None:
+        return self._instruct(request, queryset, Deed.CANCEL, "cancel_all")
 
     @admin.action(description="Close for good…", permissions=["change"])
     def close(self, request: HttpRequest, queryset: QuerySet[Market]) -> HttpResponse | None:
-        return self._change_state(request, queryset, Market.State.CLOSED, "close")
+        return self._instruct(request, queryset, Deed.CLOSE, "close")
 
-    def _change_state(
-        self, request: HttpRequest, queryset: QuerySet[Market], state: Market.State, action: str
+    def _instruct(
+        self, request: HttpRequest, queryset: QuerySet[Market], deed: Deed, action: str
     ) -> HttpResponse | None:
         def do(ids: list[int], reason: str) -> str:
             for market_id in ids:
-                change_state(market_id, state, reason=reason, actor=_clerk(request))
-            return f"{len(ids)} now {state.label.lower()}."
+                instruct(market_id, deed, reason=reason, actor=_clerk(request))
+            return f"{len(ids)} asked to {deed.label}; see the instructions for what came of it."
 
-        question = f"Set these markets to “{state.label.lower()}”?"
+        question = QUESTIONS[deed]
         return do_with_reason(self, request, queryset, action=action, question=question, do=do)
+
+
+@admin.register(Instruction)
+class InstructionAdmin(ReadOnlyAdmin):
+    """What operators asked of the writers, and what came of it."""
+
+    list_display = (
+        "id", "created_at", "market", "deed", "arguments", "actor", "state", "outcome", "done_at",
+        "reason",
+    )  # fmt: skip
+    list_filter = ("state", "deed")
+    search_fields = ("market__code",)
+    list_select_related = ("market", "actor")
+    ordering = ("-id",)
+    show_full_result_count = False
+
+
+@admin.register(TradingLimit)
+class TradingLimitAdmin(ModelAdmin):
+    """What people may have waiting: one row for everybody, and exceptions by person."""
+
+    list_display = ("__str__", "most_open_orders", "most_open_notional", "reason")
+    autocomplete_fields = ("user",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return ("user",) if obj is not None else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: TradingLimit, form: Any, change: bool) -> None:
+        limit = set_limit(
+            obj.user_id, most_open_orders=obj.most_open_orders,
+            most_open_notional=obj.most_open_notional, reason=obj.reason, actor=_clerk(request),
+        )  # fmt: skip
+        obj.pk = limit.pk
+
+
+@admin.register(DeadMansSwitch)
+class DeadMansSwitchAdmin(ReadOnlyAdmin):
+    """Which API keys promised to be heard from, and which were not."""
+
+    list_display = ("key", "shard", "timeout_s", "is_armed", "renewal", "fired_at")
+    list_filter = ("is_armed",)
+    ordering = ("-is_armed", "-id")
 
 
 @admin.register(Order)
@@ -107,6 +200,23 @@ class OrderAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     show_full_result_count = False
     list_per_page = 50
+    actions = ("cancel",)
+
+    @admin.action(description="Cancel on behalf of their owners…")
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponse | None:
+        def do(ids: list[int], reason: str) -> str:
+            orders = Order.objects.filter(pk__in=ids).resting()
+            for order in orders:
+                instruct(
+                    order.market_id, Deed.CANCEL, reason=reason, actor=_clerk(request),
+                    order_id=order.pk,
+                )  # fmt: skip
+            return f"{len(orders)} of {len(ids)} asked to be cancelled."
+
+        if not request.user.has_perm("orderbook.change_market"):
+            raise PermissionDenied
+        question = "Cancel these orders on behalf of their owners?"
+        return do_with_reason(self, request, queryset, action="cancel", question=question, do=do)
 
 
 @admin.register(Fill)

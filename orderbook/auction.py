@@ -27,13 +27,25 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-from orderbook.book import NO_KEY, Book, Order, Side
-from orderbook.matching import Fill, Place, Refusal, Report, TimeInForce
+from orderbook.book import Book, Level, Order, Side
+from orderbook.instructions import NO_CONDITIONS
+from orderbook.matching import (
+    Dropped,
+    Fill,
+    Place,
+    Refusal,
+    Report,
+    TimeInForce,
+    follow_up,
+    let_wait,
+)
 
 Levels = Sequence[tuple[int, int]]
 """What waits on one side, best price first: (price in ticks, lots)."""
 
-_WAITING = frozenset({TimeInForce.GOOD_TILL_CANCELLED, TimeInForce.POST_ONLY})
+_WAITING = frozenset(
+    {TimeInForce.GOOD_TILL_CANCELLED, TimeInForce.POST_ONLY, TimeInForce.GOOD_TILL_DATE}
+)
 
 
 class Equilibrium(NamedTuple):
@@ -52,6 +64,7 @@ class Cross(NamedTuple):
     """One trade of an auction. Both orders waited; `taker_left_lots` is of the younger one.
 
     `bid_ticks` and `ask_ticks` are the orders' own limits; `mark` is the book's, just before.
+    `dropped` are partners that ended because one of the two traded.
     """
 
     fill: Fill
@@ -59,13 +72,19 @@ class Cross(NamedTuple):
     bid_ticks: int
     ask_ticks: int
     mark: int
+    dropped: Sequence[Dropped] = ()
 
 
 def interest(book: Book) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """What waits at each price, bids and asks, best first."""
+    """What waits at each price, bids and asks, best first; hidden lots count like shown ones."""
+    hidden: dict[Level, int] = {}
+    for order_id, special in book.specials.items():
+        if special.hidden_lots and order_id in book.orders:
+            level = book.orders[order_id].level
+            hidden[level] = hidden.get(level, 0) + special.hidden_lots
     return (
-        [(level.price_ticks, level.lots) for level in book.bids],
-        [(level.price_ticks, level.lots) for level in book.asks],
+        [(level.price_ticks, level.lots + hidden.get(level, 0)) for level in book.bids],
+        [(level.price_ticks, level.lots + hidden.get(level, 0)) for level in book.asks],
     )
 
 
@@ -94,26 +113,25 @@ def indicative(bids: Levels, asks: Levels, *, reference_ticks: int = 0) -> Equil
 def collect(book: Book, command: Place, own_orders: Iterable[Order] = ()) -> Report:
     """Let a new order wait without trading. `own_orders` are its owner's on the same book.
 
-    Refused: `ORDER_DUPLICATE`; `NOT_IN_AUCTION` for an order that may not wait;
-    `MEETS_OWN_ORDER` if it meets one of its owner's own.
+    Refused: `ORDER_DUPLICATE`; `NOT_IN_AUCTION` for an order that may not wait, waits for a
+    stop price, or wants a minimum; `MEETS_OWN_ORDER` if it meets one of its owner's own.
     """
     order_id = command.order_id
-    if order_id in book.orders:
+    if book.is_live(order_id):
         return Report(order_id, Refusal.ORDER_DUPLICATE)
-    if command.time_in_force not in _WAITING:
+    conditions = command.conditions or NO_CONDITIONS
+    if command.time_in_force not in _WAITING or conditions.stop_ticks or conditions.minimum_lots:
         return Report(order_id, Refusal.NOT_IN_AUCTION)
     if any(_meets(command, order) for order in own_orders):
         return Report(order_id, Refusal.MEETS_OWN_ORDER)
     lots = command.quantity_lots
-    book.rest(order_id, command.owner_id, command.side, command.price_ticks, lots)
+    let_wait(book, command, lots)
     return Report(order_id, Refusal.ACCEPTED, lots)
 
 
 def is_crossed(book: Book) -> bool:
     """Say whether the best bid meets the best ask, so that only an auction can open it."""
-    return book.bids.best_key + book.asks.best_key <= 0 and NO_KEY not in (
-        book.bids.best_key, book.asks.best_key,
-    )  # fmt: skip
+    return book.bids.best_key + book.asks.best_key <= 0
 
 
 def uncross(book: Book, price_ticks: int, most_fills: int) -> list[Cross]:
@@ -130,15 +148,18 @@ def uncross(book: Book, price_ticks: int, most_fills: int) -> list[Cross]:
         assert bid is not None and ask is not None
         assert bid.owner_id != ask.owner_id, "an auction took an order that meets its owner's own"
         lots, mark = min(bid.lots, ask.lots), book.mark()
-        book.lower(bid, lots)
-        book.lower(ask, lots)
+        dropped: list[Dropped] = []
+        for order in (bid, ask):
+            book.lower(order, lots)
+            follow_up(book, order, [], dropped)
         maker, taker = (bid, ask) if bid.order_id < ask.order_id else (ask, bid)
-        side = Side.SELL if taker is ask else Side.BUY
         fill = Fill(
-            maker.order_id, maker.owner_id, taker.order_id, taker.owner_id, side, price_ticks,
-            lots, maker.lots,
+            maker.order_id, maker.owner_id, taker.order_id, taker.owner_id,
+            Side.SELL if taker is ask else Side.BUY, price_ticks, lots, _left(book, maker),
         )  # fmt: skip
-        crosses.append(Cross(fill, taker.lots, bid.price_ticks, ask.price_ticks, mark))
+        limits = (bid.price_ticks, ask.price_ticks)
+        crosses.append(Cross(fill, _left(book, taker), *limits, mark, dropped))
+        book.printed(price_ticks, price_ticks)
     return crosses
 
 
@@ -179,6 +200,11 @@ def _best(points: list[Equilibrium]) -> list[Equilibrium]:
     points = [point for point in points if point.volume_lots == most]
     least = min(abs(point.surplus_lots) for point in points)
     return [point for point in points if abs(point.surplus_lots) == least]
+
+
+def _left(book: Book, order: Order) -> int:
+    """What still waits of an order that traded, hidden lots included."""
+    return book.lots_left(order.order_id) if order.order_id in book.orders else 0
 
 
 def _meets(command: Place, order: Order) -> bool:

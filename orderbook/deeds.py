@@ -167,7 +167,9 @@ class Uncrossing(Deed):
         return [(who, asset) for who in people for asset in (trading.base_id, trading.quote_id)]
 
     def orders(self) -> list[int]:
-        return [id for fill, *_ in self.crosses for id in (fill.maker_order_id, fill.taker_order_id)]
+        return [
+            id for fill, *_ in self.crosses for id in (fill.maker_order_id, fill.taker_order_id)
+        ]
 
     def fee_accounts(self) -> list[int]:
         return [self.trading.fee_account_id]

@@ -33,7 +33,8 @@ from orderbook.stops import is_reached
 __all__ = [
     "LARGEST_AMOUNT", "MOST_FILLS", "Cause", "Conditions", "Dropped", "Fill", "MarketState",
     "Place", "Prevented", "Refusal", "Report", "SelfTrade", "Terms", "TimeInForce", "cancel",
-    "check", "check_conditions", "drop_partner", "enter", "follow_up", "place", "reduce", "trigger",
+    "check", "check_conditions", "drop_partner", "enter", "follow_up", "let_wait", "place",
+    "reduce", "trigger",
 ]  # fmt: skip
 
 MOST_FILLS = 1000
@@ -502,11 +503,11 @@ def _take(book: Book, command: Place, most_fills: int, dropped: list[Dropped]) -
         if command.time_in_force is _IOC or command.time_in_force is _FOK:
             cancelled, left, cause = cancelled + left, 0, Cause.IMMEDIATE
         else:
-            _rest(book, command, left)
+            let_wait(book, command, left)
     return Report(order_id, _ACCEPTED, left, cancelled, cause, fills, prevented, dropped, requeued)
 
 
-def _rest(book: Book, command: Place, lots: int) -> None:
+def let_wait(book: Book, command: Place, lots: int) -> None:
     """Let what is left of an order wait, showing no more of it than it wants."""
     conditions = command.conditions or NO_CONDITIONS
     peak_lots, expires_us = conditions.peak_lots, conditions.expires_us

@@ -17,18 +17,21 @@ from orderbook.auction import collect
 from orderbook.bands import band_around, is_beyond, place_within
 from orderbook.book import Book, Side
 from orderbook.lifecycle import Schedule
-from orderbook.limits import Exposure
+from orderbook.limits import NO_LIMIT, Exposure, Limit
 from orderbook.matching import MarketState, Place, Refusal, Report, Terms, place
-from orderbook.models import Market
+from orderbook.models import Market, TradingLimit
 from wallet.accounts import FEES, Purpose, open_accounts
 
 FETCH_ROWS = 10_000
 # The sum, not the newest: of two changes made at once the older revision may commit last.
-REVISIONS = """
-SELECT coalesce(sum(revision), 0)::bigint + count(*), nextval('orderbook_batch_sequence'),
-       EXISTS (SELECT FROM orderbook_instruction WHERE state = 0)
-  FROM orderbook_market WHERE shard = %s
+HAS_CHANGED = """
+SELECT coalesce(sum(m.revision), 0)::bigint + count(*),
+       EXISTS (SELECT FROM orderbook_instruction AS i
+                 JOIN orderbook_market AS o ON o.id = i.market_id
+                WHERE i.state = 0 AND o.shard = %s)
+  FROM orderbook_market AS m WHERE m.shard = %s
 """
+REVISIONS = HAS_CHANGED.replace("EXISTS", "nextval('orderbook_batch_sequence'),\n       EXISTS")
 NEWEST_ORDER = "SELECT coalesce(max(id), 0) FROM orderbook_order WHERE market_id = ANY(%s)"
 LAST_PRICE = """
 SELECT price_ticks FROM orderbook_fill WHERE market_id = %s ORDER BY id DESC LIMIT 1
@@ -196,13 +199,20 @@ class Memory:
         their orders. Inside a transaction.
         """
         with raw_cursor() as cursor:
-            row = cursor.execute(REVISIONS, (self.shard,), prepare=True).fetchone()
+            row = cursor.execute(REVISIONS, (self.shard, self.shard), prepare=True).fetchone()
         assert row is not None
         revision, sequence, self.has_instructions = row
         if revision != self._revision:
             self._adopt_markets()
             self._revision = revision
         return int(sequence)
+
+    def is_stale(self) -> bool:
+        """Say whether an operator changed a market, or asked for something. Changes nothing."""
+        with connection.cursor() as cursor:
+            cursor.execute(HAS_CHANGED, [self.shard, self.shard])
+            revision, has_instructions = cursor.fetchone()
+        return bool(revision != self._revision or has_instructions)
 
     def _adopt_markets(self) -> None:
         markets = list(Market.objects.filter(shard=self.shard).select_related("quote_asset"))
@@ -221,6 +231,7 @@ class Memory:
         for order in trading.book.orders.values():
             del self.hold_of[order.order_id]
             self._expose(trading, order.owner_id, -1, order.price_ticks, -order.lots)
+        self.exposure.forget()
 
     def _expose(
         self, trading: Trading, user_id: int, orders: int, price_ticks: int, lots: int
@@ -251,6 +262,18 @@ class Memory:
                     self.hold_of[order[0]] = hold_id
                     self._expose(trading, order[1], 1, order[3], order[4])
                     yield tuple(order)
+
+    def know_limits(self) -> None:
+        """Read what people may have waiting."""
+        own: dict[int, Limit] = {}
+        self.exposure.everybodys = NO_LIMIT
+        for row in TradingLimit.objects.all():
+            limit = Limit(row.most_open_orders, row.most_open_notional)
+            if row.user_id is None:
+                self.exposure.everybodys = limit
+            else:
+                own[row.user_id] = limit
+        self.exposure.own = own
 
     def forget_markets(self) -> None:
         """A batch that turned markets failed: read their rows again with the next."""

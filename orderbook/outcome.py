@@ -71,7 +71,9 @@ class Outcome:
         """Note an auction's trade on both its orders, which waited both."""
         fill = cross.fill
         buys_last = fill.taker_side is Side.BUY
-        limits = (cross.ask_ticks, cross.bid_ticks) if buys_last else (cross.bid_ticks, cross.ask_ticks)
+        limits = (
+            (cross.ask_ticks, cross.bid_ticks) if buys_last else (cross.bid_ticks, cross.ask_ticks)
+        )
         for order_id, owner_id, left, fee_minor, limit_ticks in (
             (fill.maker_order_id, fill.maker_owner_id, fill.maker_left_lots,
              settlement.maker_fee_minor, limits[0]),
@@ -133,9 +135,7 @@ class Outcome:
             change.fee_minor += settlement.maker_fee_minor
         trading = self._memory.markets[taker.market_id]
         ended = 0 if fill.maker_left_lots else -1
-        self._expose(
-            trading, fill.maker_owner_id, ended, fill.price_ticks, -fill.quantity_lots
-        )
+        self._expose(trading, fill.maker_owner_id, ended, fill.price_ticks, -fill.quantity_lots)
         if not fill.maker_left_lots:
             target = row or change
             target.state, target.ended_id = OrderState.FILLED, taker.id

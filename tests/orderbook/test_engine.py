@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from django.db import transaction
 
-from orderbook.actions import change_state
+from orderbook.actions import instruct
 from orderbook.engine import MarketEngine
-from orderbook.models import Fill, Market, Order, OrderState
+from orderbook.models import Fill, Instruction, Market, Order, OrderState
 from tests.orderbook.venue import Venue
 from wallet.items import Status
 from wallet.models import Account, Hold, Transfer
@@ -219,7 +219,7 @@ def test_post_only_never_takes(venue: Venue) -> None:
 
 def test_a_halted_market_refuses_orders_and_lets_cancel(venue: Venue) -> None:
     [placed] = venue.run(venue.place("sam", "sell", 100, 2))
-    change_state(venue.market.pk, Market.State.HALTED, reason="news", actor=venue.people["sam"])
+    instruct(venue.market.pk, Instruction.Deed.HALT, reason="news", actor=venue.people["sam"])
     refused, cancelled = venue.run(
         venue.place("bea", "buy", 100, 1), venue.cancel("sam", placed["order_id"])
     )

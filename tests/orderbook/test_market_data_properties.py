@@ -16,13 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orderbook.api.serializers import BookOut, ChangeOut
-from orderbook.engine import MarketEngine
 from orderbook.market_data.books import ChangesGone, changes_after, depth
 from orderbook.market_data.projection import Projection
 from orderbook.models import Feed, Order, OrderState, OwnEvent, OwnFeed
 from scripclient.book import LocalBook, OutOfStep
 from tests.orderbook.feed import Follower, plain_book, plain_candles, stored_candles
-from tests.orderbook.venue import Venue
+from tests.orderbook.venue import SteppedEngine, Venue
 
 pytestmark = pytest.mark.django_db
 
@@ -76,7 +75,7 @@ class Story:
         self.follower.miss()
 
     def new_writer(self) -> None:
-        self.venue.engine = MarketEngine(self.venue.market.shard)
+        self.venue.engine = SteppedEngine(self.venue.market.shard)
         self.venue.engine.load()
 
     def new_projector(self) -> None:

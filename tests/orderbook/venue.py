@@ -9,6 +9,7 @@ import msgspec
 from django.db import transaction
 
 from accounts.models import User
+from orderbook.actions import instruct
 from orderbook.commands import (
     CANCEL,
     PLACE,
@@ -19,7 +20,7 @@ from orderbook.commands import (
     encode,
 )
 from orderbook.engine import MarketEngine
-from orderbook.models import Market
+from orderbook.models import Instruction, Market
 from sequencer.commands import Answer, Command
 from wallet.accounts import FEES, ISSUANCE, Purpose, open_accounts, system_account
 from wallet.actions import post
@@ -27,6 +28,25 @@ from wallet.items import Transfer
 from wallet.models import Account, Asset, Code
 
 _numbers = count(1)
+
+
+class SteppedEngine(MarketEngine):
+    """An engine whose two clocks a test moves: `pass_s` lets time go by, `step_s` does not."""
+
+    stepped_us = 0
+    passed_us = 0
+
+    def wall_us(self) -> int:
+        return super().wall_us() + self.stepped_us + self.passed_us
+
+    def counter_us(self) -> int:
+        return super().counter_us() + self.passed_us
+
+    def pass_s(self, seconds: float) -> None:
+        self.passed_us += round(seconds * 1_000_000)
+
+    def step_s(self, seconds: float) -> None:
+        self.stepped_us += round(seconds * 1_000_000)
 
 
 class Venue:
@@ -41,7 +61,7 @@ class Venue:
             quote_asset=self.points, shard=number % 4000, **terms,
         )  # fmt: skip
         self.people: dict[str, User] = {}
-        self.engine = MarketEngine(self.market.shard)
+        self.engine = SteppedEngine(self.market.shard)
         self.engine.load()
 
     def join(self, handle: str, *, points: int = 0, units: int = 0) -> User:
@@ -75,23 +95,31 @@ class Venue:
     # -- commands ------------------------------------------------------------------------------
 
     def place(
-        self, who: str, side: str, price: int, quantity: int, *, cid: str = "", tif: str = "gtc"
+        self,
+        who: str,
+        side: str,
+        price: int,
+        quantity: int,
+        *,
+        cid: str = "",
+        tif: str = "gtc",
+        key_id: int | None = None,
     ) -> Command:
         """Spell a new order."""
         name = cid or f"cid-{next(_numbers)}"
         order = PlaceOrder(self.market.pk, name, Side(side), price, quantity, TimeInForce(tif))
-        return self._command(who, PLACE, encode(order))
+        return self._command(who, PLACE, encode(order), key_id)
 
     def cancel(self, who: str, order_id: int | str = 0, *, cid: str = "") -> Command:
         """Spell a cancellation."""
         return self._command(who, CANCEL, encode(CancelOrder(self.market.pk, int(order_id), cid)))
 
-    def _command(self, who: str, kind: str, body: bytes) -> Command:
+    def _command(self, who: str, kind: str, body: bytes, key_id: int | None = None) -> Command:
         return Command(
             id=f"{next(_numbers):032x}",
             kind=kind,
             user_id=self.people[who].pk,
-            key_id=None,
+            key_id=key_id,
             shard=self.market.shard,
             gateway="test",
             sent_at_us=0,
@@ -113,6 +141,35 @@ class Venue:
             }
             for answer in answers
         ]
+
+    def keep_up(self) -> int:
+        """Let the engine do what is due, batch after batch; how many batches that took."""
+        batches = 0
+        while True:
+            with transaction.atomic():
+                self.engine.execute([])
+                has_worked = self.engine.did_upkeep()
+            self.engine.committed()
+            if not has_worked:
+                return batches
+            batches += 1
+            assert batches < 1000, "the engine never comes to rest"
+
+    def ask(self, deed: str, **arguments: int) -> Instruction:
+        """Leave an instruction and let the engine carry it out."""
+        who = next(iter(self.people.values()))
+        asked = instruct(
+            self.market.pk, Instruction.Deed(deed), reason="a test", actor=who, **arguments
+        )
+        self.keep_up()
+        asked.refresh_from_db()
+        return asked
+
+    @property
+    def state(self) -> str:
+        """Where the market stands, as its row says."""
+        self.market.refresh_from_db()
+        return str(self.market.state)
 
     # -- what is true now ----------------------------------------------------------------------
 

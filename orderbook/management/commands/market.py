@@ -1,7 +1,9 @@
-"""`manage.py market …`: open, list, halt, reopen, close and verify markets."""
+"""`manage.py market …`: make, schedule, run, move and verify markets."""
 
 from __future__ import annotations
 
+import time
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -9,54 +11,97 @@ from django.db import IntegrityError
 
 from accounts.models import User
 from edge.problems import Refusal
-from orderbook.actions import change_state, open_market
+from orderbook.actions import instruct, open_market, reschedule
 from orderbook.market_data.days import feed_of
-from orderbook.models import Market
+from orderbook.models import Instruction, Market
 from orderbook.verifying import verify_market
 from wallet.models import Asset
 
-STATES = {
-    "halt": Market.State.HALTED, "reopen": Market.State.OPEN, "close": Market.State.CLOSED,
-}  # fmt: skip
 DIFFERENCES_SHOWN = 50
+WAIT_S = 10.0
+POLL_S = 0.1
+TURNS = {
+    "begin": (Instruction.Deed.OPEN, "begin a scheduled market's opening auction now"),
+    "halt": (Instruction.Deed.HALT, "take no orders until it is resumed"),
+    "resume": (Instruction.Deed.RESUME, "resume through an auction"),
+    "call": (Instruction.Deed.CALL, "interrupt trading by an auction"),
+    "uncross": (Instruction.Deed.UNCROSS, "end an auction now"),
+    "close": (Instruction.Deed.CLOSE, "cancel all orders and close for good"),
+}
+TIMES = {
+    "auction_s": "how long auctions gather orders, in seconds",
+    "halt_s": "how long a volatility halt lasts, in seconds",
+    "static_band_bps": "how far from the last auction orders may be, in basis points",
+    "dynamic_band_bps": "how far from the last trade the next may be, in basis points",
+}
+SIDES = {"buy": 1, "sell": 2}
 
 
 class Command(BaseCommand):
     """One deed a call; a refusal ends with 1 and its code."""
 
-    help = "Open, list, halt, reopen, close and verify markets."
+    help = "Make, schedule, halt, resume, call, close, cancel, move, list and verify markets."
 
     def add_arguments(self, parser: CommandParser) -> None:
         deeds = parser.add_subparsers(dest="deed", required=True)
-        opened = deeds.add_parser("open", help="open a market; its terms are fixed from then on")
-        opened.add_argument("code")
-        opened.add_argument("--base", required=True, help="what is traded: an asset's code")
-        opened.add_argument("--quote", required=True, help="what it is traded for")
-        opened.add_argument("--name", default="")
-        opened.add_argument("--tick", type=int, default=1, help="quote minor units")
-        opened.add_argument("--lot", type=int, default=1, help="base units")
-        opened.add_argument("--maker-fee-bps", type=int, default=0)
-        opened.add_argument("--taker-fee-bps", type=int, default=0)
-        opened.add_argument("--shard", type=int, default=0)
+        for name in ("create", "open"):
+            self._add_create(deeds.add_parser(name, help="make a market; its terms are fixed then"))
         deeds.add_parser("list", help="all markets")
         verify = deeds.add_parser("verify", help="compare orders, fills, book and holds")
         verify.add_argument("codes", nargs="*", metavar="code", help="all by default")
-        for name in STATES:
-            change = deeds.add_parser(name)
-            change.add_argument("code")
-            change.add_argument("--reason", required=True)
-            change.add_argument("--by", required=True, metavar="HANDLE", help="who decides it")
+        schedule = deeds.add_parser("schedule", help="change its times and bands")
+        self._add_asked(schedule)
+        self._add_times(schedule)
+        for name, (_, text) in TURNS.items():
+            turn = deeds.add_parser(name, help=text)
+            self._add_asked(turn)
+            if name not in ("uncross", "close"):
+                turn.add_argument("--seconds", type=int, help="in place of the market's own time")
+        cancel = deeds.add_parser("cancel", help="cancel orders: all, or a person's, or one side's")
+        self._add_asked(cancel)
+        cancel.add_argument("--user", metavar="HANDLE")
+        cancel.add_argument("--side", choices=SIDES)
+        cancel.add_argument("--order", type=int, metavar="ID")
+        move = deeds.add_parser("move", help="hand it to another shard's writer, orders and all")
+        self._add_asked(move)
+        move.add_argument("--to", type=int, required=True, metavar="SHARD")
+
+    def _add_create(self, parser: CommandParser) -> None:
+        parser.add_argument("code")
+        parser.add_argument("--base", required=True, help="what is traded: an asset's code")
+        parser.add_argument("--quote", required=True, help="what it is traded for")
+        parser.add_argument("--name", default="")
+        parser.add_argument("--tick", type=int, default=1, help="quote minor units")
+        parser.add_argument("--lot", type=int, default=1, help="base units")
+        parser.add_argument("--maker-fee-bps", type=int, default=0)
+        parser.add_argument("--taker-fee-bps", type=int, default=0)
+        parser.add_argument("--shard", type=int, default=0)
+        parser.add_argument("--scheduled", action="store_true", help="takes no orders yet")
+        self._add_times(parser)
+
+    def _add_times(self, parser: CommandParser) -> None:
+        parser.add_argument("--opens-at", type=_moment, help="ISO 8601 with a time zone")
+        parser.add_argument("--closes-at", type=_moment)
+        for name, text in TIMES.items():
+            parser.add_argument(f"--{name.replace('_', '-')}", type=int, help=text)
+
+    def _add_asked(self, parser: CommandParser) -> None:
+        parser.add_argument("code")
+        parser.add_argument("--reason", required=True)
+        parser.add_argument("--by", required=True, metavar="HANDLE", help="who decides it")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        deed = options["deed"]
         try:
-            if options["deed"] in STATES:
-                self.change(options)
+            if deed in TURNS:
+                given = {} if options.get("seconds") is None else {"seconds": options["seconds"]}
+                self.ask(TURNS[deed][0], options, given)
             else:
-                getattr(self, options["deed"])(options)
+                getattr(self, "create" if deed == "open" else deed)(options)
         except Refusal as refusal:
             raise CommandError(f"{refusal.code}: {refusal.detail or refusal.title}") from None
 
-    def open(self, options: dict[str, Any]) -> None:
+    def create(self, options: dict[str, Any]) -> None:
         market = Market(
             code=options["code"],
             name=options["name"] or options["code"],
@@ -67,12 +112,51 @@ class Command(BaseCommand):
             maker_fee_bps=options["maker_fee_bps"],
             taker_fee_bps=options["taker_fee_bps"],
             shard=options["shard"],
+            state=Market.State.SCHEDULED if options["scheduled"] else Market.State.OPEN,
+            **_times(options),
         )
         try:
             open_market(market, actor=None)
         except IntegrityError as error:
             raise CommandError(f"the market cannot be opened so: {error}".split("\n")[0]) from None
-        self.stdout.write(f"market {market.code} is open")
+        self.stdout.write(f"market {market.code} is {market.state}")
+
+    def schedule(self, options: dict[str, Any]) -> None:
+        times = _times(options)
+        if not times:
+            raise CommandError("say what to change")
+        market = _market(options["code"])
+        reschedule(market.pk, reason=options["reason"], actor=_person(options["by"]), **times)
+        for name, value in times.items():
+            self.stdout.write(f"market {market.code}: {name} {value}")
+
+    def cancel(self, options: dict[str, Any]) -> None:
+        arguments = {}
+        if options["user"]:
+            arguments["user_id"] = _person(options["user"]).pk
+        if options["side"]:
+            arguments["side"] = SIDES[options["side"]]
+        if options["order"]:
+            arguments["order_id"] = options["order"]
+        self.ask(Instruction.Deed.CANCEL, options, arguments)
+
+    def move(self, options: dict[str, Any]) -> None:
+        self.ask(Instruction.Deed.MOVE, options, {"shard": options["to"]})
+
+    def ask(self, deed: Instruction.Deed, options: dict[str, Any], given: dict[str, int]) -> None:
+        """Leave an instruction, and wait a little for what the writer makes of it."""
+        market, actor = _market(options["code"]), _person(options["by"])
+        asked = instruct(market.pk, deed, reason=options["reason"], actor=actor, **given)
+        deadline = time.monotonic() + WAIT_S
+        while asked.state == Instruction.State.WAITING and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+            asked.refresh_from_db()
+        if asked.state == Instruction.State.REFUSED:
+            raise CommandError(f"refused: {asked.outcome}")
+        if asked.state == Instruction.State.WAITING:
+            self.stdout.write(f"market {market.code}: asked; no writer has done it yet")
+        else:
+            self.stdout.write(f"market {market.code}: {asked.outcome}")
 
     def list(self, options: dict[str, Any]) -> None:
         for market in Market.objects.select_related("base_asset", "quote_asset", "feed").order_by(
@@ -80,19 +164,11 @@ class Command(BaseCommand):
         ):
             pair = f"{market.base_asset.code} for {market.quote_asset.code}"
             price = feed_of(market).last_price
+            until = f" until {market.state_until:%F %T}" if market.state_until else ""
             self.stdout.write(
-                f"{market.code:24} {market.state:8} shard {market.shard}  {pair}"
-                f"  last {'none' if price is None else price}"
+                f"{market.code:24} {market.state:9} shard {market.shard}  {pair}"
+                f"  last {'none' if price is None else price}{until}"
             )
-
-    def change(self, options: dict[str, Any]) -> None:
-        market = _market(options["code"])
-        actor = User.objects.by_handle(options["by"])
-        if actor is None:
-            raise CommandError(f"nobody has the handle {options['by']}")
-        state = STATES[options["deed"]]
-        change_state(market.pk, state, reason=options["reason"], actor=actor)
-        self.stdout.write(f"market {market.code} is {state.label.lower()}")
 
     def verify(self, options: dict[str, Any]) -> None:
         codes = options["codes"] or Market.objects.order_by("code").values_list("code", flat=True)
@@ -105,6 +181,26 @@ class Command(BaseCommand):
         if found:
             raise CommandError(f"{found} differences")
         self.stdout.write(f"{len(codes)} markets agree with their orders, fills and holds")
+
+
+def _times(options: dict[str, Any]) -> dict[str, Any]:
+    """The times and bands that were given."""
+    names = ("opens_at", "closes_at", *TIMES)
+    return {name: options[name] for name in names if options[name] is not None}
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a time needs its zone: 2026-11-21T18:00:00+00:00")
+    return moment
+
+
+def _person(handle: str) -> User:
+    person = User.objects.by_handle(handle)
+    if person is None:
+        raise CommandError(f"nobody has the handle {handle}")
+    return person
 
 
 def _asset(code: str) -> Asset:

@@ -1,0 +1,465 @@
+"""The venue through the engine and the real ledger: auctions, halts, closing, switches, moves."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.models import ApiKey
+from edge.models import AuditEvent
+from edge.problems import Refusal
+from orderbook.actions import arm_switch, instruct, reschedule, set_limit
+from orderbook.models import (
+    DeadMansSwitch,
+    Fill,
+    Instruction,
+    Market,
+    Order,
+    OrderState,
+    VenueTime,
+)
+from orderbook.verifying import differences
+from sequencer.models import Shard
+from tests.orderbook.venue import SteppedEngine, Venue
+from wallet.items import Status
+from wallet.models import Account, Hold
+
+pytestmark = pytest.mark.django_db
+
+
+def opened(**terms: object) -> Venue:
+    venue = Venue(taker_fee_bps=100, maker_fee_bps=50, **terms)
+    venue.join("sam", units=100)
+    venue.join("tim", units=100)
+    venue.join("bea", points=100_000)
+    venue.join("ben", points=100_000)
+    return venue
+
+
+@pytest.fixture
+def venue() -> Venue:
+    return opened()
+
+
+@pytest.fixture
+def auction() -> Venue:
+    venue = opened(state="scheduled", auction_s=60)
+    assert venue.ask("open").outcome == "auction"
+    assert venue.state == "auction"
+    return venue
+
+
+def assert_sound(venue: Venue) -> None:
+    venue.market.refresh_from_db()
+    assert list(differences(venue.market)) == []
+
+
+# -- states ------------------------------------------------------------------------------------
+
+
+def test_a_scheduled_market_takes_no_orders() -> None:
+    venue = opened(state="scheduled")
+    [answer] = venue.run(venue.place("sam", "sell", 100, 1))
+    assert (answer["http"], answer["code"]) == (422, "market_not_open")
+
+
+def test_a_market_opens_and_closes_by_its_times() -> None:
+    now = timezone.now()
+    venue = opened(
+        state="scheduled", auction_s=60, opens_at=now + timedelta(hours=1),
+        closes_at=now + timedelta(hours=2),
+    )  # fmt: skip
+    states = [venue.state]
+    for seconds in (3590, 11, 58, 3, 3600):
+        venue.engine.pass_s(seconds)
+        venue.keep_up()
+        states.append(venue.state)
+    assert states == ["scheduled", "scheduled", "auction", "auction", "open", "closed"]
+    events = AuditEvent.objects.filter(object_id=venue.market.code).order_by("id")
+    assert [event.action for event in events] == [
+        "market.auction", "market.open", "market.closing", "market.closed",
+    ]  # fmt: skip
+
+
+def test_a_halted_market_resumes_through_an_auction(venue: Venue) -> None:
+    reschedule(venue.market.pk, auction_s=30, reason="longer", actor=None)
+    assert venue.ask("halt").outcome == "halted"
+    assert venue.ask("resume").outcome == "auction"
+    venue.engine.pass_s(31)
+    venue.keep_up()
+    assert venue.state == "open"
+
+
+def test_what_a_state_does_not_permit_is_refused_and_changes_nothing(venue: Venue) -> None:
+    asked = venue.ask("resume")
+    assert (asked.state, asked.outcome) == (Instruction.State.REFUSED, "the market is open")
+    assert venue.ask("uncross").state == Instruction.State.REFUSED
+    assert venue.state == "open"
+
+
+def test_a_closed_market_takes_no_instruction(venue: Venue) -> None:
+    venue.ask("close")
+    assert venue.state == "closed"
+    with pytest.raises(Refusal, match="closed for good"):
+        instruct(venue.market.pk, Instruction.Deed.HALT, reason="late", actor=None)
+
+
+def test_closing_cancels_every_order_and_gives_back_every_hold(venue: Venue) -> None:
+    venue.run(*(venue.place("sam", "sell", 200 + n, 1) for n in range(9)))
+    venue.run(*(venue.place("bea", "buy", 90 - n, 2) for n in range(9)))
+    venue.engine.agenda._most_removals = 5
+    venue.ask("close")
+    assert venue.state == "closed"
+    assert not Order.objects.resting().exists()
+    assert not Hold.objects.filter(remaining__gt=0).exists()
+    assert venue.units_of("sam") == (100, 0)
+    assert venue.points_of("bea") == (100_000, 0)
+
+
+# -- auctions ----------------------------------------------------------------------------------
+
+
+def test_orders_of_an_auction_gather_and_then_trade_at_one_price(auction: Venue) -> None:
+    venue = auction
+    answers = venue.run(
+        venue.place("sam", "sell", 100, 5),
+        venue.place("bea", "buy", 120, 4),
+        venue.place("tim", "sell", 110, 5),
+        venue.place("ben", "buy", 110, 4),
+    )
+    assert [answer["status"] for answer in answers] == ["open"] * 4
+    assert not Fill.objects.exists()
+    venue.engine.pass_s(61)
+    venue.keep_up()
+    assert venue.state == "open"
+    fills = Fill.objects.order_by("id")
+    assert [(f.price_ticks, f.quantity_lots, f.is_auction) for f in fills] == [
+        (110, 4, True), (110, 1, True), (110, 3, True),
+    ]  # fmt: skip
+    assert venue.units_of("sam") == (95, 0)
+    assert venue.units_of("tim") == (97, 2)
+    assert venue.units_of("bea") == (4, 0)
+    # bea and tim were the younger of their pairs: they pay the taker's fee, the others half.
+    assert venue.points_of("bea") == (100_000 - 440 - 4, 0)
+    assert_sound(venue)
+    assert venue.market.reference_ticks == 110
+
+
+def test_an_auction_is_settled_in_parts_at_one_price(auction: Venue) -> None:
+    venue = auction
+    for number in range(6):
+        venue.run(
+            venue.place("sam", "sell", 100 + number, 3), venue.place("bea", "buy", 120 - number, 4)
+        )
+    venue.engine.pass_s(61)
+    sizes = iter([2, 2, 2, 50])
+    original = venue.engine.agenda._uncrossing
+
+    def in_parts(trading: object, now_us: int) -> object:
+        work = original(trading, now_us)  # type: ignore[arg-type]
+        work.deeds[0].most_crosses = next(sizes)  # type: ignore[attr-defined]
+        return work
+
+    venue.engine.agenda._uncrossing = in_parts  # type: ignore[assignment,method-assign]
+    venue.keep_up()
+    assert venue.state == "open"
+    assert Fill.objects.values("price_ticks").distinct().count() == 1
+    assert sum(Fill.objects.values_list("quantity_lots", flat=True)) == 18
+    assert next(sizes, None) is None, "it took four commits"
+    assert_sound(venue)
+
+
+def test_a_command_waits_for_an_auction_that_is_being_settled(auction: Venue) -> None:
+    venue = auction
+    venue.run(venue.place("sam", "sell", 100, 5), venue.place("bea", "buy", 120, 5, cid="mine"))
+    venue.engine.pass_s(61)
+    [answer] = venue.run(venue.cancel("bea", cid="mine"))
+    assert answer["code"] == "order_already_filled"
+
+
+def test_only_orders_that_can_wait_join_an_auction(auction: Venue) -> None:
+    venue = auction
+    [refused] = venue.run(venue.place("sam", "sell", 100, 1, tif="ioc"))
+    assert refused["code"] == "not_in_auction"
+    _, own = venue.run(venue.place("sam", "sell", 100, 1), venue.place("sam", "buy", 100, 1))
+    assert own["code"] == "meets_own_order"
+    assert venue.units_of("sam") == (100, 1)
+
+
+def test_an_auction_order_nobody_can_pay_for_is_refused(auction: Venue) -> None:
+    [answer] = auction.run(auction.place("bea", "buy", 100_000, 1))
+    assert answer["code"] == "insufficient_funds"
+    assert not auction.book.orders
+
+
+def test_an_auction_without_a_trade_just_opens(auction: Venue) -> None:
+    auction.run(auction.place("sam", "sell", 120, 1), auction.place("bea", "buy", 100, 1))
+    auction.ask("uncross")
+    assert auction.state == "open"
+    assert not Fill.objects.exists()
+    assert auction.units_of("sam") == (100, 1)
+
+
+def test_who_may_not_receive_leaves_the_auction_and_the_others_trade(auction: Venue) -> None:
+    venue = auction
+    venue.run(venue.place("sam", "sell", 100, 1), venue.place("tim", "sell", 100, 1))
+    venue.run(venue.place("bea", "buy", 100, 2))
+    Account.objects.create(
+        owner=venue.people["sam"], asset=venue.points, kind_id="wallet", floor=0,
+        status=Status.CLOSED,
+    )  # fmt: skip
+    venue.ask("uncross")
+    assert venue.state == "open"
+    assert venue.units_of("sam") == (100, 0)
+    assert venue.units_of("tim") == (99, 0)
+    assert venue.units_of("bea") == (1, 0)
+    assert_sound(venue)
+
+
+def test_a_rolled_back_auction_leaves_memory_as_it_was(auction: Venue) -> None:
+    venue = auction
+    venue.run(venue.place("sam", "sell", 100, 5), venue.place("bea", "buy", 120, 3))
+    before = venue.book.state_hash()
+    venue.engine.pass_s(61)
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        venue.engine.execute([])
+        assert venue.book.state_hash() != before
+        raise ZeroDivisionError
+    venue.engine.rolled_back()
+    assert venue.book.state_hash() == before
+    assert venue.engine.memory.exposure.orders == {
+        venue.people["sam"].pk: 1, venue.people["bea"].pk: 1,
+    }  # fmt: skip
+    venue.keep_up()
+    assert venue.state == "open"
+    assert venue.units_of("bea") == (3, 0)
+
+
+# -- bands -------------------------------------------------------------------------------------
+
+
+def test_an_order_beyond_the_static_band_is_refused() -> None:
+    venue = opened(reference_ticks=100, static_band_bps=1000)
+    high, low, fine = venue.run(
+        venue.place("bea", "buy", 111, 1),
+        venue.place("sam", "sell", 89, 1),
+        venue.place("bea", "buy", 50, 1),
+    )
+    assert (high["code"], low["code"], fine["status"]) == (
+        "price_beyond_band", "price_beyond_band", "open",
+    )  # fmt: skip
+    assert venue.units_of("sam") == (100, 0)
+
+
+def test_a_trade_beyond_the_dynamic_band_halts_then_an_auction_opens_again() -> None:
+    venue = opened(dynamic_band_bps=500, halt_s=20, auction_s=30)
+    venue.run(venue.place("sam", "sell", 100, 1), venue.place("bea", "buy", 100, 1))
+    venue.run(venue.place("sam", "sell", 104, 2), venue.place("sam", "sell", 120, 5))
+    taken, later = venue.run(
+        venue.place("bea", "buy", 130, 6), venue.place("ben", "buy", 104, 1)
+    )  # fmt: skip
+    assert (taken["status"], taken["filled_quantity"]) == ("cancelled", 2)
+    assert later["code"] == "market_halted"
+    assert venue.state == "halted"
+    venue.engine.pass_s(21)
+    venue.keep_up()
+    assert venue.state == "auction"
+    venue.run(venue.place("ben", "buy", 125, 5))
+    venue.engine.pass_s(31)
+    venue.keep_up()
+    assert venue.state == "open"
+    assert venue.units_of("ben") == (5, 0)
+    assert_sound(venue)
+    assert AuditEvent.objects.filter(action="market.halted").count() == 1
+
+
+def test_who_cannot_pay_halts_nothing() -> None:
+    venue = opened(dynamic_band_bps=500)
+    venue.run(venue.place("sam", "sell", 100, 1), venue.place("bea", "buy", 100, 1))
+    venue.join("poor", points=10)
+    venue.run(venue.place("sam", "sell", 104, 2), venue.place("sam", "sell", 120, 5))
+    refused, bought = venue.run(
+        venue.place("poor", "buy", 130, 6), venue.place("ben", "buy", 104, 1)
+    )  # fmt: skip
+    assert (refused["code"], bought["status"]) == ("insufficient_funds", "filled")
+    assert venue.state == "open"
+
+
+# -- limits ------------------------------------------------------------------------------------
+
+
+def test_a_person_may_have_only_so_many_orders_waiting(venue: Venue) -> None:
+    sam = venue.people["sam"]
+    set_limit(sam.pk, most_open_orders=2, most_open_notional=None, reason="r", actor=sam)
+    venue.engine.pass_s(2)
+    answers = venue.run(*(venue.place("sam", "sell", 100, 1, cid=f"c{n}") for n in range(3)))
+    assert [answer.get("code", "") for answer in answers] == ["", "", "too_many_open_orders"]
+    assert venue.units_of("sam") == (100, 2)
+    venue.run(venue.cancel("sam", cid="c0"))
+    [again] = venue.run(venue.place("sam", "sell", 100, 1))
+    assert again["status"] == "open"
+
+
+def test_a_person_may_have_only_so_much_money_waiting(venue: Venue) -> None:
+    set_limit(None, most_open_orders=None, most_open_notional=500, reason="r", actor=None)
+    venue.engine.pass_s(2)
+    one, two, other = venue.run(
+        venue.place("bea", "buy", 100, 4),
+        venue.place("bea", "buy", 100, 2),
+        venue.place("ben", "buy", 99, 5),
+    )
+    assert (one["status"], two["code"], other["status"]) == (
+        "open", "open_notional_exceeded", "open",
+    )  # fmt: skip
+    [taken] = venue.run(venue.place("sam", "sell", 99, 4))
+    assert taken["status"] == "filled"
+    assert not venue.engine.memory.exposure.notional[venue.people["bea"].pk, venue.points.pk]
+
+
+# -- operators ---------------------------------------------------------------------------------
+
+
+def test_an_operator_cancels_for_a_person_a_side_or_one_order(venue: Venue) -> None:
+    placed = venue.run(
+        venue.place("sam", "sell", 200, 1), venue.place("tim", "sell", 201, 1),
+        venue.place("bea", "buy", 50, 1), venue.place("ben", "buy", 51, 1),
+    )  # fmt: skip
+    sam = venue.people["sam"].pk
+    first = placed[0]["order_id"]
+    assert venue.ask("cancel", order_id=int(first)).outcome == "1 cancelled"
+    assert venue.ask("cancel", user_id=sam).outcome == "0 cancelled"
+    assert venue.ask("cancel", side=1).outcome == "2 cancelled"
+    assert venue.ask("cancel").outcome == "1 cancelled"
+    assert not venue.book.orders
+    assert venue.units_of("tim") == (100, 0)
+
+
+def test_instructions_that_make_no_sense_are_refused(venue: Venue) -> None:
+    deed = Instruction.Deed
+    for wrong, arguments in (
+        (deed.HALT, {"shard": 3}),
+        (deed.HALT, {"seconds": -1}),
+        (deed.CANCEL, {"side": 3}),
+        (deed.MOVE, {}),
+        (deed.MOVE, {"shard": venue.market.shard}),
+        (deed.MOVE, {"shard": 4095}),
+    ):
+        with pytest.raises(Refusal):
+            instruct(venue.market.pk, wrong, reason="r", actor=None, **arguments)
+    assert not Instruction.objects.exists()
+
+
+# -- dead man's switches -----------------------------------------------------------------------
+
+
+def keyed(venue: Venue, who: str) -> ApiKey:
+    return ApiKey.objects.create(
+        owner=venue.people[who], prefix=f"{who}0000000"[:8], digest=who.encode().ljust(32, b"."),
+        name=who, scopes=["orders:write"],
+    )  # fmt: skip
+
+
+def test_a_key_that_falls_silent_loses_its_orders_and_no_others(venue: Venue) -> None:
+    key = keyed(venue, "sam")
+    venue.run(venue.place("sam", "sell", 200, 1, key_id=key.pk), venue.place("sam", "sell", 201, 1))
+    arm_switch(key.pk, 30)
+    venue.keep_up()
+    venue.run(venue.place("sam", "sell", 202, 1, key_id=key.pk))
+    for _ in range(3):
+        venue.engine.pass_s(20)
+        arm_switch(key.pk, 30)
+        venue.keep_up()
+    assert venue.units_of("sam") == (100, 3)
+    venue.engine.pass_s(31)
+    venue.keep_up()
+    assert [order.price_ticks for order in Order.objects.resting()] == [201]
+    assert venue.units_of("sam") == (100, 1)
+    switch = DeadMansSwitch.objects.get(key=key, shard=venue.market.shard)
+    assert not switch.is_armed
+    assert switch.fired_at is not None
+
+
+def test_a_disarmed_switch_never_fires(venue: Venue) -> None:
+    key = keyed(venue, "sam")
+    venue.run(venue.place("sam", "sell", 200, 1, key_id=key.pk))
+    arm_switch(key.pk, 5)
+    venue.keep_up()
+    arm_switch(key.pk, 0)
+    venue.engine.pass_s(60)
+    venue.keep_up()
+    assert venue.units_of("sam") == (100, 1)
+
+
+# -- the clock ---------------------------------------------------------------------------------
+
+
+def test_a_clock_stepped_back_undoes_nothing_and_stops_nothing() -> None:
+    venue = opened(state="scheduled", auction_s=60)
+    venue.ask("open")
+    venue.engine.pass_s(61)
+    venue.keep_up()
+    assert venue.state == "open"
+    before = Order.objects.count()
+    venue.engine.step_s(-600)
+    venue.ask("halt", seconds=40)
+    venue.engine.pass_s(45)
+    venue.keep_up()
+    assert venue.state == "halted", "behind, the clock runs at half its speed"
+    venue.engine.pass_s(40)
+    venue.keep_up()
+    assert venue.state == "auction"
+    [answer] = venue.run(venue.place("sam", "sell", 100, 1))
+    assert answer["status"] == "open"
+    assert Order.objects.count() == before + 1
+
+
+def test_a_new_writer_whose_clock_is_behind_goes_on_where_the_old_one_stood(venue: Venue) -> None:
+    venue.ask("halt", seconds=10)
+    venue.engine.pass_s(11)
+    venue.keep_up()
+    stood_us = VenueTime.objects.get(shard=venue.market.shard).now_us
+    again = SteppedEngine(venue.market.shard)
+    again.step_s(-600)
+    again.load()
+    assert again.clock.now_us >= stood_us
+
+
+# -- moving ------------------------------------------------------------------------------------
+
+
+def test_a_market_moves_to_another_shard_with_its_orders(venue: Venue) -> None:
+    target = venue.market.shard + 1
+    Shard.objects.create(id=target, state="running")
+    other = SteppedEngine(target)
+    other.load()
+    venue.run(venue.place("sam", "sell", 100, 5, cid="mine"), venue.place("bea", "buy", 90, 5))
+    before = venue.book.state_hash()
+    assert venue.ask("move", shard=target).outcome == f"on shard {target}"
+    [refused] = venue.run(venue.place("ben", "buy", 100, 5, cid="late"))
+    assert (refused["http"], refused["code"]) == (503, "wrong_shard")
+    assert not Order.objects.filter(client_order_id="late").exists()
+    assert not venue.engine.memory.hold_of
+    assert not venue.engine.memory.exposure.orders
+    venue.engine = other
+    again, bought = venue.run(
+        venue.place("sam", "sell", 100, 5, cid="mine"),
+        venue.place("ben", "buy", 100, 3, cid="late"),
+    )
+    assert (again["replayed"], bought["status"]) == (True, "filled")
+    assert venue.book.state_hash() != before
+    assert venue.units_of("ben") == (3, 0)
+    assert_sound(venue)
+
+
+def test_a_market_is_not_moved_to_a_shard_without_a_writer(venue: Venue) -> None:
+    with pytest.raises(Refusal, match="no writer"):
+        instruct(venue.market.pk, Instruction.Deed.MOVE, reason="r", actor=None, shard=4001)
+    assert Market.objects.get(pk=venue.market.pk).shard == venue.market.shard
+
+
+def test_every_open_order_has_a_state_that_says_so(auction: Venue) -> None:
+    auction.run(auction.place("sam", "sell", 100, 5))
+    assert Order.objects.get().state == OrderState.OPEN
