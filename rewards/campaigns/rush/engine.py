@@ -12,9 +12,10 @@ from rewards.campaigns.rush.answers import granted, turned_down
 from rewards.campaigns.rush.batch import Denied, Granted, Outcome, Wish, claim_all
 from rewards.campaigns.rush.commands import decode_claim
 from sequencer.commands import Answer, Command
+from sequencer.engine import Timeless
 
 
-class CampaignEngine:
+class CampaignEngine(Timeless):
     """Claims of all campaigns whose commands come to one shard.
 
     It keeps no state of its own beside compiled versions: all is read under its locks in

@@ -13,7 +13,7 @@ VALUES (NULL, 100000, NULL, 'as installed')
 class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0004_rates"),
-        ("orderbook", "0002_market_data"),
+        ("orderbook", "0003_open_orders_of_user"),
         ("wallet", "0005_lots"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
