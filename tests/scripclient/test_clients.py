@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from config.embedded import ROOT
+from orderbook.market_data.checksum import book_checksum
 from scripclient import AsyncScrip, LocalBook, OutOfStep, Refused, Scrip, answers
 from scripclient.book import checksum_of
 
@@ -128,6 +130,14 @@ def test_the_async_client_asks_the_same() -> None:
 
 
 # -- a book of one's own -----------------------------------------------------------------
+
+
+def test_the_checksum_is_the_documented_one() -> None:
+    text = (ROOT / "docs" / "api" / "market-data.md").read_text()
+    mine = checksum_of([(118, 4), (117, 20)], [(121, 3)])
+    assert mine == book_checksum([(118, 4), (117, 20)], [(121, 3)])
+    assert f"`118:4,117:20|121:3` gives {mine};" in text
+    assert f"`|`, gives {checksum_of([], [])}." in text
 
 
 def snapshot(bids: dict[int, int], asks: dict[int, int], sequence: int = 1) -> dict[str, Any]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from config.embedded import Embedded
+from config.embedded import ROOT, Embedded
 from config.guard import Guard
 from tests.support.needs import require
 from tests.web.shop import MARKET, Shop, open_shop
@@ -252,3 +255,31 @@ def test_no_page_overflows_or_breaks_the_policy(shop: Shop, width: int, dark: bo
         )
         assert unnamed == [], path
     assert [said for said in shop.complaints if "404" not in said] == []
+
+
+def test_the_clients_tour_runs_as_it_stands_there(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tour = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "client.md").read_text(), re.DOTALL)
+    assert tour is not None
+    names: dict[str, object] = {"ORIGIN": shop.origin, "KEY": shop.demo["keys"]["ada"]}
+    exec(tour[1], names)
+    told = capsys.readouterr().out
+    assert "PTS" in told
+    assert "422 " in told
+    book = next(shop.api("ada").follow_book(MARKET))
+    assert book.best_bid != 1, "the order was cancelled"
+
+
+def test_the_examples_of_market_data_are_answered(shop: Shop) -> None:
+    text = (ROOT / "docs" / "api" / "market-data.md").read_text()
+    block = re.search(r"```sh\n(.*?)```", text, re.DOTALL)
+    assert block is not None
+    environment = {**shop.scrip.environment, "ORIGIN": shop.origin, "PYTHON": sys.executable}
+    done = subprocess.run(
+        ["bash", "-ec", block[1]],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (done.returncode, len(answers)) == (0, 10), done.stderr
+    assert not [answer for answer in answers if "type" in answer]
