@@ -18,7 +18,10 @@ from django.utils import timezone
 
 from accounts.handles import HANDLE_PATTERN, HANDLE_RULE, RESERVED, normalise_handle
 from accounts.key_format import BRAND, PREFIX_LENGTH
+from accounts.region_models import Residence
 from accounts.roles import Role
+
+__all__ = ["ApiKey", "ApiKeyQuerySet", "Residence", "User", "UserManager"]
 
 LONGEST_EMAIL = 254
 MOST_SCOPES = 20

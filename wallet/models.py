@@ -16,6 +16,7 @@ from django.db.models import CompositePrimaryKey, F, Q
 
 from edge.ids import first_id_at, time_of
 from wallet.items import HoldState, Kind, Refusal, Status
+from wallet.ownership_models import AssetRules as AssetRules
 
 
 class Code(models.IntegerChoices):

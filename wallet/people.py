@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
+from uuid import UUID
+
+from django.db import transaction
 
 from accounts.models import User
 from edge.problems import Refusal
@@ -15,7 +18,9 @@ from wallet import items
 from wallet.accounts import WALLET, Purpose, open_accounts
 from wallet.actions import post
 from wallet.items import Result
-from wallet.models import Account, Asset, Code, Hold, Transfer
+from wallet.models import Account, Asset, Code, Hold, Reference, Transfer
+from wallet.ownership import check_passing
+from wallet.references import digest_of
 
 LONGEST_HOLD = timedelta(days=31)
 LONGEST_PLAIN_KEY = 40
@@ -62,10 +67,14 @@ class HoldNotYours(Refusal):
 
 
 def pay(*, sender: User, to: str, asset: str, amount: int, memo: str, key: str) -> Result:
-    """Pay another person at once. Opens their wallet at its first use."""
-    paid_in = _asset(asset)
-    sender_account, receiver_account = _wallets(sender, _person(to), paid_in)
-    return _post(
+    """Pay another person at once. Opens their wallet at its first use.
+
+    What the asset's own rules forbid (`OwnershipBarred`) is refused before anything moves.
+    """
+    paid_in, receiver = _asset(asset), _person(to)
+    sender_account, receiver_account = _wallets(sender, receiver, paid_in)
+    return _pass_on(
+        receiver,
         items.Transfer(
             reference=reference(sender, "pay", key),
             asset_id=paid_in.pk,
@@ -74,7 +83,7 @@ def pay(*, sender: User, to: str, asset: str, amount: int, memo: str, key: str) 
             amount=amount,
             code=Code.PAYMENT,
             memo=memo,
-        )
+        ),
     )
 
 
@@ -88,9 +97,10 @@ def hold(
     """
     if expires_at > datetime.now(UTC) + LONGEST_HOLD:
         raise HoldTooLong
-    held_in = _asset(asset)
-    owner_account, receiver_account = _wallets(owner, _person(to), held_in)
-    return _post(
+    held_in, receiver = _asset(asset), _person(to)
+    owner_account, receiver_account = _wallets(owner, receiver, held_in)
+    return _pass_on(
+        receiver,
         items.Hold(
             reference=reference(owner, "hold", key),
             asset_id=held_in.pk,
@@ -100,7 +110,7 @@ def hold(
             code=Code.HOLD,
             memo=memo,
             expires_at=expires_at,
-        )
+        ),
     )
 
 
@@ -180,6 +190,25 @@ def _wallets(payer: User, receiver: User, asset: Asset) -> tuple[int, int]:
     purposes = [Purpose(person.pk, asset.pk, WALLET) for person in (payer, receiver)]
     opened = open_accounts(purposes)
     return opened[purposes[0]], opened[purposes[1]]
+
+
+def _pass_on(receiver: User, item: items.Transfer | items.Hold) -> Result:
+    """Post what goes to another person, if the asset's rules let it; a repeat is only a repeat."""
+    assert item.credit_account_id is not None
+    with transaction.atomic():
+        if item.amount > 0 and not _is_repeat(item.reference):
+            check_passing(
+                asset_id=item.asset_id,
+                sender_account=item.debit_account_id,
+                receiver_account=item.credit_account_id,
+                receiver_id=receiver.pk,
+                amount=item.amount,
+            )
+        return _post(item)
+
+
+def _is_repeat(reference: str) -> bool:
+    return Reference.objects.filter(digest=UUID(bytes=digest_of(reference))).exists()
 
 
 def _post(item: items.Item) -> Result:
