@@ -150,6 +150,9 @@ _EVERY_S = {
     "jobs.clear_sessions": 86_400,
     "rewards.lapse_reservations": 15,
     "rewards.break_expired": 300,
+    "rewards.release_guarantees": 60,
+    "rewards.end_silent_disputes": 60,
+    "rewards.close_guarantees": 3_600,
 }
 CELERY_BEAT_SCHEDULE = {
     task: {"task": task, "schedule": every_s} for task, every_s in _EVERY_S.items()

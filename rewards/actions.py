@@ -15,8 +15,9 @@ from accounts.models import User
 from edge import audit
 from edge.fields import ASSET_CODE_PATTERN, LARGEST_AMOUNT
 from edge.problems import Refusal
-from rewards import units
+from rewards import trading, units
 from rewards.codes import CheckScheme
+from rewards.disputes.money import unsecuring
 from rewards.events import announce
 from rewards.importing import SeriesUnknown
 from rewards.models import CodeImport, Series
@@ -145,6 +146,7 @@ def create_series(promise: SeriesTerms, *, actor: User | None) -> Series:
             created_by=actor,
         )
         units.house_accounts(series.asset_id)
+        trading.first_rules(series, actor=actor)
         story = {key: value for key, value in asdict(promise).items() if value}
         if not promise.code_pattern:
             del story["code_alphabet"]
@@ -297,6 +299,7 @@ def withdraw(import_id: int, *, actor: User | None, reason: str) -> int:
                     code=Code.CLAWBACK,
                 ),
                 *money.unbacking(series, count, reference),
+                *unsecuring(series, count, reference),
             ]
         )
         announce("codes_withdrawn", series.code, series=series.code, **story)

@@ -28,6 +28,7 @@ from edge.problems import Refusal
 from rewards import units
 from rewards.code_files import BLOCK, CodeRow, RowRules, read_codes
 from rewards.codes import CheckScheme, look_of
+from rewards.disputes.money import securing
 from rewards.events import announce
 from rewards.models import CodeImport, ImportFault, Series
 from rewards.redemption import money
@@ -393,6 +394,7 @@ def issue(series: Series, owner_id: int | None, count: int, reference: str) -> i
                 code=Code.ISSUE,
             ),
             *money.backing(series, count, reference),
+            *securing(series, count, reference),
         ]
     )
     return results[0].transfer_id

@@ -12,6 +12,7 @@ from django.db.models import F, Q
 
 from rewards.bulk.models import BulkJob, UploadBlock
 from rewards.codes import CheckScheme
+from rewards.disputes.models import Cover, Dispute, DisputeQuerySet, Guarantee
 from rewards.patterns import ALPHABET, Pattern, pattern_of
 from rewards.presents.models import Present
 from rewards.redemption import rules
@@ -29,8 +30,12 @@ from wallet.models import Asset
 __all__ = [
     "BulkJob",
     "CodeImport",
+    "Cover",
+    "Dispute",
+    "DisputeQuerySet",
     "ExpirySweep",
     "GenericCode",
+    "Guarantee",
     "ImportFault",
     "Partner",
     "Present",

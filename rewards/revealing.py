@@ -21,6 +21,7 @@ from edge.fields import format_time
 from edge.problems import Refusal, Unavailable
 from rewards import units
 from rewards.codes import MASK, PlainCode
+from rewards.disputes.guarantees import cover, window_of
 from rewards.events import announce
 from rewards.importing import SeriesUnknown
 from rewards.models import Reveal, Series, VoucherCode
@@ -154,6 +155,7 @@ def _reveal(
     if wallet is None or wallet.available < 1:
         raise NoUnits
     now = now or timezone.now()
+    window_s = window_of(series.pk)
     taken = _take(series, now)
     audit.record(
         actor=owner,
@@ -172,6 +174,7 @@ def _reveal(
         transfer_id=_burn(series, wallet.account_id, taken.reveal_id),
         at=now,
     )
+    cover(made, series.pk, window_s)
     announce("code_revealed", series.code, reveal_id=str(made.pk), series=series.code)
     return Opened(made, code)
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from jobs import Step, long_job, repeatable_job
 from rewards.bulk import steps
+from rewards.disputes import actions as disputes
+from rewards.disputes import guarantees
 from rewards.redemption import expiry
 
 SWEEP_PAGES = 200
@@ -31,3 +33,21 @@ def break_expired() -> None:
     for _ in range(SWEEP_PAGES):
         if not expiry.break_expired():
             return
+
+
+@repeatable_job("rewards.release_guarantees", time_limit_s=300)
+def release_guarantees() -> int:
+    """Give issuers back what lay behind codes nobody disputed in time; say how many."""
+    return guarantees.release_due()
+
+
+@repeatable_job("rewards.end_silent_disputes", time_limit_s=300)
+def end_silent_disputes() -> int:
+    """Refund the disputes whose issuers did not answer in time; say how many."""
+    return disputes.end_silences()
+
+
+@repeatable_job("rewards.close_guarantees", time_limit_s=300)
+def close_guarantees() -> int:
+    """End the guarantees of series that have expired; say how many."""
+    return guarantees.close_finished()

@@ -16,7 +16,24 @@ from django.db.models import CompositePrimaryKey, F, Q
 
 from edge.ids import first_id_at, time_of
 from wallet.items import HoldState, Kind, Refusal, Status
-from wallet.ownership_models import AssetRules as AssetRules
+from wallet.ownership_models import AssetRules
+
+__all__ = [
+    "Account",
+    "AccountKind",
+    "AccountQuerySet",
+    "Asset",
+    "AssetRules",
+    "Batch",
+    "Code",
+    "Entry",
+    "EntryQuerySet",
+    "Hold",
+    "Reference",
+    "ReversalRequest",
+    "Seal",
+    "Transfer",
+]
 
 
 class Code(models.IntegerChoices):

@@ -49,9 +49,7 @@ class OwnershipBarred(Refusal):
     """The asset's own rules forbid it; the code says which of them."""
 
     def __init__(self, barred: Barred, detail: str = "") -> None:
-        super().__init__(
-            detail, code=barred.value, title=TITLES[barred], status=STATUSES[barred]
-        )
+        super().__init__(detail, code=barred.value, title=TITLES[barred], status=STATUSES[barred])
         self.barred = barred
 
 

@@ -18,11 +18,12 @@ from edge import audit
 from edge.fields import format_time
 from edge.problems import Refusal
 from jobs import Step
-from rewards import units
+from rewards import trading, units
 from rewards.actions import ImportUnknown, checked_reason
 from rewards.bulk import actions
 from rewards.bulk.generating import ExpiryPast
 from rewards.code_files import NEVER
+from rewards.disputes.money import unsecuring
 from rewards.events import announce
 from rewards.models import BulkJob, CodeImport, Series, VoucherCode
 from rewards.redemption import money
@@ -261,7 +262,9 @@ def _finish(bulk: BulkJob) -> None:
     is_extension = bulk.kind == BulkJob.Kind.EXTEND
     if is_extension and bulk.parameters["import_id"] is None:
         until: Any = datetime.fromisoformat(bulk.parameters["expires_at"])
-        Series.objects.filter(pk=bulk.series_id, expires_at__lt=until).update(expires_at=until)
+        later = Series.objects.filter(pk=bulk.series_id, expires_at__lt=until)
+        if later.update(expires_at=until):
+            trading.extend(bulk.series_id, until, actor=bulk.created_by)
     audit.record(
         actor=bulk.created_by,
         action=f"rewards.{bulk.kind}_codes",
@@ -308,6 +311,7 @@ def _take_away(code: VoucherCode, series: Series) -> None:
                 code=Code.CLAWBACK,
             ),
             *money.unbacking(series, 1, reference),
+            *unsecuring(series, 1, reference),
         ]
     )  # fmt: skip
 

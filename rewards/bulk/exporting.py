@@ -25,6 +25,7 @@ from jobs import Step
 from rewards import units
 from rewards.bulk import actions
 from rewards.code_files import NEVER
+from rewards.disputes.money import unsecuring
 from rewards.events import announce
 from rewards.models import BulkJob, VoucherCode
 from rewards.redemption import money
@@ -91,14 +92,13 @@ def step(bulk: BulkJob) -> Step:
     bulk.done += taken
     is_last = taken < CODES_PER_STEP or bulk.done >= total
     if taken:
-        units.move(
-            reference=f"export:{bulk.pk}:{bulk.done}",
-            asset_id=bulk.series.asset_id,
-            debit=accounts.treasury,
-            credit=units.redeemed_account(bulk.series.asset_id, bulk.pk),
-            amount=taken,
-            code=Code.REVEAL,
+        name = f"export:{bulk.pk}:{bulk.done}"
+        redeemed = units.redeemed_account(bulk.series.asset_id, bulk.pk)
+        burnt = money.transfer(
+            name, bulk.series.asset_id, accounts.treasury, redeemed, taken, code=Code.REVEAL
         )
+        # Whoever gets the file is nobody we could refund.
+        units.post_all([*burnt, *unsecuring(bulk.series, taken, name)])
     if is_last:
         actions.end(bulk, BulkJob.State.DONE, codes=bulk.done, wanted=total)
     else:
