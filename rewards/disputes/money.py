@@ -1,6 +1,6 @@
 """The money behind codes: set apart when they are issued, gone back or paid out afterwards.
 
-`guarantee` (one account a series, the house's) always holds refund × (codes not yet given +
+`guarantee` (one account a series, the house's) always holds refund * (codes not yet given +
 codes given whose cover is not settled). It is filled from the issuer's wallet in the very
 transaction that issues the codes, so no code goes about without it.
 """
