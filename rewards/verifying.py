@@ -52,12 +52,16 @@ def verify(series: Series, *, opens_codes: bool = False) -> list[str]:
     with transaction.atomic(durable=True):
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            cursor.execute(COUNTS, [series.pk])
-            counts = CodeCounts(*cursor.fetchone())
-        faults = [*_disagreements(series, counts), *verify_money(series)]
-        if opens_codes:
-            faults += _unopenable(series, sealer())
-    return faults
+        return faults_of(series, opens_codes=opens_codes)
+
+
+def faults_of(series: Series, *, opens_codes: bool = False) -> list[str]:
+    """List what does not add up, as the caller's transaction sees it."""
+    with connection.cursor() as cursor:
+        cursor.execute(COUNTS, [series.pk])
+        counts = CodeCounts(*cursor.fetchone())
+    faults = [*_disagreements(series, counts), *verify_money(series)]
+    return faults + _unopenable(series, sealer()) if opens_codes else faults
 
 
 def _disagreements(series: Series, counts: CodeCounts) -> Iterator[str]:
