@@ -191,7 +191,7 @@ def deactivate_step(bulk: BulkJob) -> Step:
         )
         ids = [row[0] for row in cursor.fetchall()]
     reference = f"deactivate:{bulk.pk}:{bulk.report['after']}"
-    ended = _take_out(bulk.series, ids, reference)
+    ended = _take_out(bulk.series, ids, reference, None)
     after = ids[-1] if ids else None
     return _advance(bulk, after, len(ids), ended, CODES_PER_DEACTIVATION)
 
@@ -203,11 +203,11 @@ class Ended(NamedTuple):
     account_id: int | None
 
 
-def _take_out(series: Series, ids: Sequence[int], reference: str) -> int:
+def _take_out(series: Series, ids: Sequence[int], reference: str, now: datetime | None) -> int:
     """Lock vouchers, take the free ones out of use and their money back; say how many."""
     with connection.cursor() as cursor:
         cursor.execute(TOUCH, [list(ids)])
-        cursor.execute(LOCK, {"ids": list(ids), "now": timezone.now()})
+        cursor.execute(LOCK, {"ids": list(ids), "now": now or timezone.now()})
         found = [Ended(row[0], row[1]) for row in cursor.fetchall()]
         cursor.execute(END, [[each.code_id for each in found]])
     if series.backing_minor and found:
@@ -279,7 +279,9 @@ def _finish(bulk: BulkJob) -> None:
 # -- one code --------------------------------------------------------------------------------
 
 
-def deactivate_code(code_id: int, *, actor: User | None, reason: str) -> None:
+def deactivate_code(
+    code_id: int, *, actor: User | None, reason: str, now: datetime | None = None
+) -> None:
     """Take one code out of use: one that went out, or one nobody was given yet.
 
     The latter takes a unit from the treasury with it. Raises `CodeInUse` for one that is used,
@@ -291,16 +293,17 @@ def deactivate_code(code_id: int, *, actor: User | None, reason: str) -> None:
         series = code.series
         _note(code, "deactivate_code", actor, reason)
         if code.state == VoucherCode.State.REVEALED:
-            if not _take_out(series, [code.pk], f"deactivate:code:{code.pk}"):
+            if not _take_out(series, [code.pk], f"deactivate:code:{code.pk}", now):
                 raise CodeInUse
         else:
-            _take_away(code, series)
+            _take_away(code, series, now)
         announce("code_deactivated", series.code, series=series.code, code_id=str(code.pk))
 
 
-def _take_away(code: VoucherCode, series: Series) -> None:
+def _take_away(code: VoucherCode, series: Series, now: datetime | None) -> None:
     spare = VoucherCode.objects.filter(pk=code.pk, state=VoucherCode.State.AVAILABLE)
-    if code.expires_at <= timezone.now() or not spare.update(state=VoucherCode.State.DEACTIVATED):
+    is_over = code.expires_at <= (now or timezone.now())
+    if is_over or not spare.update(state=VoucherCode.State.DEACTIVATED):
         raise CodeInUse
     accounts = units.house_accounts(series.asset_id)
     reference = f"deactivate:code:{code.pk}"

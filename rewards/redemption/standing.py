@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db import connection
+from django.db.models import QuerySet
 
 from rewards.models import GenericCode, Redemption, Reveal, Voucher, VoucherCode
 from rewards.redemption import money
@@ -35,7 +36,7 @@ class Standing:
 def read(found: Found, ask: Ask) -> Standing:
     """Look, without a lock: for a dry run."""
     if found.generic is not None:
-        return _of_generic(found, found.generic, ask)
+        return _of_generic(found, found.generic, ask, _lapsed_uses(found.generic, ask))
     assert found.code is not None
     voucher = Voucher.objects.filter(code=found.code.pk).first()
     return _of_code(found, found.code, voucher, ask)
@@ -50,7 +51,8 @@ def locked(found: Found, ask: Ask) -> Standing:
     if found.generic is not None:
         if found.generic.person_limit is not None and ask.customer_id is not None:
             lock_person(found.generic.pk, ask.customer_id)
-        return _of_generic(found, found.generic, ask)
+        due = _lapsed_uses(found.generic, ask).select_for_update(skip_locked=True, no_key=True)
+        return _of_generic(found, found.generic, ask, due)
     assert found.code is not None
     if found.code.state != VoucherCode.State.REVEALED:
         return _of_code(found, found.code, None, ask)
@@ -123,12 +125,23 @@ def _gift_left(found: Found, voucher: Voucher | None) -> int:
     return money.available(voucher.account_id)
 
 
-def _of_generic(found: Found, generic: GenericCode, ask: Ask) -> Standing:
+def _lapsed_uses(generic: GenericCode, ask: Ask) -> QuerySet[Redemption]:
+    """Reservations of a generic code whose time is over."""
+    due = Redemption.objects.filter(state=State.RESERVED, reserved_until__lte=ask.now)
+    return due.filter(generic=generic).order_by("pk")
+
+
+def _of_generic(
+    found: Found, generic: GenericCode, ask: Ask, due: QuerySet[Redemption]
+) -> Standing:
     series = found.series
     uses = Redemption.objects.counting().filter(generic=generic, customer_id=ask.customer_id)
     mine = 0
     if generic.person_limit is not None and ask.customer_id is not None:
         mine = uses.exclude(state=State.RESERVED, reserved_until__lte=ask.now).count()
+    left = money.available(money.uses_of(generic).left)
+    # When none is left, one that lapsed is as good: it makes way for this one.
+    lapsed = list(due[:1]) if left < 1 else []
     facts = Facts(
         kind=Kind(series.kind),
         use=Use.FREE if generic.is_active else Use.DEACTIVATED,
@@ -136,11 +149,11 @@ def _of_generic(found: Found, generic: GenericCode, ask: Ask) -> Standing:
         discount_bps=series.discount_bps,
         valid_from=series.valid_from,
         expires_at=generic.expires_at,
-        uses_left=money.available(money.uses_of(generic).left),
+        uses_left=left + len(lapsed),
         person_limit=generic.person_limit,
         person_uses=mine,
     )
-    return Standing(found, facts)
+    return Standing(found, facts, lapsed=lapsed)
 
 
 def ask_at(now: datetime, amount: int | None, order: int | None, customer_id: int | None) -> Ask:
