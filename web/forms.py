@@ -24,6 +24,8 @@ SCOPE_WORDS = {
     Scope.ORDERS_WRITE: "Place and cancel orders",
     Scope.REWARDS_READ: "See vouchers",
     Scope.REWARDS_WRITE: "Reveal codes",
+    Scope.REDEMPTIONS_READ: "See redemptions (partners)",
+    Scope.REDEMPTIONS_WRITE: "Redeem codes (partners)",
     Scope.FINANCE_READ: "Read the books (finance)",
 }
 LIVES_DAYS = (("30", "30 days"), ("90", "90 days"), ("365", "1 year"), ("0", "Until I revoke it"))

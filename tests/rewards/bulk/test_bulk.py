@@ -269,7 +269,7 @@ def test_export_takes_codes_and_units_and_writes_both_formats(
     text = b"".join(exporting.stream(bulk, "csv", actor=till.clerk)).decode()
     rows = list(csv.DictReader(io.StringIO(text)))
     parquet = b"".join(exporting.stream(bulk, "parquet", actor=till.clerk))
-    table = pq.read_table(io.BytesIO(parquet))  # type: ignore[no-untyped-call]
+    table = pq.read_table(io.BytesIO(parquet))
     assert table.column("code").to_pylist() == [row["code"] for row in rows]
     assert len({row["code"] for row in rows}) == 70
     assert verify(till.series["OURS"]) == []
