@@ -286,6 +286,7 @@ SPECTACULAR_SETTINGS = {
         "VoucherKindEnum": ["percentage", "amount", "item", "gift", "ticket"],
         "ApiKeyStateEnum": ["usable", "expired", "revoked"],
         "SideEnum": ["buy", "sell"],
+        "MarketStateEnum": "orderbook.models.Market.State",
         "CampaignStateEnum": "rewards.campaigns.models.Campaign.State",
         "VersionStateEnum": "rewards.campaigns.models.CampaignVersion.State",
         "ClaimStateEnum": "rewards.campaigns.models.Claim.State",

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from orderbook.api import markets, owners
+from orderbook.api import markets, owners, venue
 
 urlpatterns = [
     path("markets/", markets.Markets.as_view()),
@@ -12,6 +12,8 @@ urlpatterns = [
     path("markets/<str:market>/changes/", markets.MarketChanges.as_view()),
     path("markets/<str:market>/trades/", markets.MarketTrades.as_view()),
     path("markets/<str:market>/candles/", markets.MarketCandles.as_view()),
+    path("markets/<str:market>/session/", venue.MarketSession.as_view()),
+    path("trading/dead-mans-switch/", venue.DeadMansSwitches.as_view()),
     path("orders/", owners.Orders.as_view()),
     path("orders/events/", owners.OwnEvents.as_view()),
     path("orders/events/position/", owners.OwnPosition.as_view()),
