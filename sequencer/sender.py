@@ -127,6 +127,7 @@ class RedisCommandSender:
         self._waiting: defaultdict[int, list[str]] = defaultdict(list)
         self._appending: dict[int, float] = {}  # shard → when its entry went out
         self._backlog: defaultdict[int, int] = defaultdict(int)
+        self._measure_at: defaultdict[int, float] = defaultdict(float)
         self._flush_is_due = False
 
     @property
@@ -207,7 +208,7 @@ class RedisCommandSender:
                 self._append(shard)
 
     def _append(self, shard: int) -> None:
-        """Send what waits for a shard as one entry; ask the stream's length along with it."""
+        """Send what waits for a shard as one entry; ask the stream's length now and then."""
         ids = self._next_entry(shard)
         if not ids or self._wire is None:
             return
@@ -216,7 +217,9 @@ class RedisCommandSender:
         key = stream_key(shard)
         appended = self._wire.request("XADD", key, "*", FIELD, entry)
         appended.add_done_callback(lambda reply: self._appended(shard, ids, reply))
-        self._wire.request("XLEN", key).add_done_callback(lambda r: self._measured(shard, r))
+        if self._appending[shard] >= self._measure_at[shard]:
+            self._measure_at[shard] = self._appending[shard] + SWEEP_S
+            self._ask_backlog(shard)
 
     def _next_entry(self, shard: int) -> list[str]:
         """Take the oldest waiting commands, as many as fit into one entry."""
