@@ -19,6 +19,9 @@ class Market(TypedDict):
     base_asset: str
     quote_asset: str
     state: str
+    state_until: str | None
+    opens_at: str | None
+    closes_at: str | None
     tick: int
     lot: int
     maker_fee_bps: int
@@ -32,6 +35,7 @@ class Market(TypedDict):
 
 class Ticker(TypedDict):
     market: str
+    state: str
     sequence: int
     best_bid: int | None
     best_bid_quantity: int | None
@@ -48,6 +52,9 @@ class Ticker(TypedDict):
     trades_24h: int
     change_24h: int | None
     change_24h_bps: int | None
+    auction_price: int | None
+    auction_volume: int | None
+    auction_surplus: int | None
 
 
 class Level(TypedDict):

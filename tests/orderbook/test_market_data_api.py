@@ -75,12 +75,13 @@ def test_ticker_tells_best_prices_and_the_day(floor: Floor) -> None:
     last = ticker.pop("last_trade_at")
     assert datetime.fromisoformat(last) > datetime.now(UTC) - timedelta(minutes=1)
     assert ticker == {
-        "market": floor.venue.market.code, "sequence": 5,
+        "market": floor.venue.market.code, "state": "open", "sequence": 5,
         "best_bid": 495, "best_bid_quantity": 2, "best_ask": 520, "best_ask_quantity": 4,
         "last_price": 520, "last_quantity": 2,
         "open_24h": 500, "high_24h": 520, "low_24h": 500, "volume_24h": 12,
         "turnover_24h": 5 * 500 + 1 * 520, "trades_24h": 3,
         "change_24h": 20, "change_24h_bps": 400,
+        "auction_price": None, "auction_volume": None, "auction_surplus": None,
     }  # fmt: skip
 
 
@@ -102,6 +103,17 @@ def test_all_markets_with_prices_are_one_statement(floor: Floor) -> None:
     mine = next(row for row in listed if row["code"] == floor.venue.market.code)
     assert (mine["last_price"], mine["best_bid"], mine["best_ask"]) == (500, None, 500)
     assert (mine["change_24h_bps"], mine["volume_24h"]) == (0, 4)
+
+
+def test_an_auctions_end_is_foretold(floor: Floor) -> None:
+    venue = floor.venue
+    Market.objects.filter(pk=venue.market.pk).update(state="auction")
+    floor.trade(("ann", "buy", 510, 8), ("sam", "sell", 500, 6))
+    ticker = floor.get("ticker/")
+    assert ticker["state"] == "auction"
+    told = (ticker["auction_price"], ticker["auction_volume"], ticker["auction_surplus"])
+    assert told == (510, 6, 2), "buyers are left over, so they pay what they offer"
+    assert (ticker["best_bid"], ticker["best_ask"]) == (510, 500)
 
 
 def test_the_price_a_day_ago_is_that_of_the_last_trade_before(floor: Floor) -> None:

@@ -14,6 +14,7 @@ from accounts.actions import create_key
 from accounts.models import ApiKey
 from edge.models import AuditEvent
 from rewards.models import Reveal
+from tests.orderbook.feed import Follower
 from tests.web.conftest import BACKEND, Site
 
 PUBLIC = ("/", "/markets/", "/accounts/login/", "/accounts/signup/", "/accounts/password/reset/")
@@ -108,6 +109,34 @@ def test_more_of_everything_costs_no_more_queries(site: Site) -> None:
 
 
 # -- the market --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("scheduled", "It takes no orders yet."),
+        ("auction", "It would end now at <b class="),
+        ("halted", "This market is halted: it takes no new orders."),
+        ("closed", "This market is closed: it takes no new orders."),
+    ],
+)
+def test_market_says_what_it_takes(site: Site, state: str, words: str) -> None:
+    venue = site.venue
+    assert words not in site.visitor.get(site.market).content.decode()
+    type(venue.market).objects.filter(pk=venue.market.pk).update(state="auction")
+    venue.run(venue.place("ann", "buy", 1200, 2), venue.place("sam", "sell", 1100, 5))
+    type(venue.market).objects.filter(pk=venue.market.pk).update(state=state)
+    assert words in site.visitor.get(site.market).content.decode()
+
+
+def test_market_shows_candles_of_the_span_asked_for(site: Site) -> None:
+    venue = site.venue
+    follower = Follower()
+    venue.run(venue.place("sam", "sell", 1200, 5), venue.place("ann", "buy", 1200, 2))
+    follower.take()
+    html = site.visitor.get(f"{site.market}?span=week").content.decode()
+    assert "Candles of 1 week: price from 1,200 to 1,200" in html
+    assert "Candles of 1 hour" in site.visitor.get(f"{site.market}?span=nonsense").content.decode()
 
 
 def test_market_shows_book_trades_and_own_orders(site: Site) -> None:

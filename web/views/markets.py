@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from orderbook.market_data.auctions import indication
 from orderbook.market_data.books import DepthOfMarket, PriceLevel, depth
 from orderbook.models import Market, Order
 from web.chart import Chart
@@ -50,6 +51,7 @@ def market(request: HttpRequest, code: str) -> HttpResponse:
         "row": row,
         "book": _ladder(depth(row.market, LEVELS)),
         "trades": newest_trades([row.market], TRADES_SHOWN),
+        "auction": indication(row.market, last_price=row.last),
         "chart": chart,
         "span": span,
         "spans": SPANS.values(),
@@ -76,13 +78,13 @@ class Rung(NamedTuple):
 def _ladder(both: DepthOfMarket) -> dict[str, Any]:
     """Both sides with running totals, and the larger total: the longest bar."""
     bids, asks = _rungs(both.bids), _rungs(both.asks)
-    spread = asks[0].price - bids[0].price if bids and asks else None
+    spread = max(0, asks[0].price - bids[0].price) if bids and asks else None
     return {
         "bids": bids,
         "asks": asks[::-1],
         "largest": max((side[-1].total for side in (bids, asks) if side), default=0),
         "spread": spread,
-        "spread_bps": round(spread * 10_000 / asks[0].price) if spread and spread > 0 else None,
+        "spread_bps": round(spread * 10_000 / asks[0].price) if spread else None,
     }
 
 
