@@ -10,15 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from django.db import connection
+
+from edge.postgres import array
 from rewards import units
 from rewards.campaigns.models import Campaign, CampaignBudget
 from rewards.campaigns.problems import BudgetBelowSpent, SourceMissing
 from wallet.accounts import BUDGET, ISSUANCE, Purpose, open_accounts
 from wallet.actions import post
 from wallet.items import Refusal, Transfer
-from wallet.models import Account, Asset, Code
+from wallet.models import Asset, Code
 from wallet.problems import LedgerRefusal
 
+LEFT = "SELECT id, balance - held FROM wallet_account WHERE id = ANY(%s::bigint[])"
 PROMOTION = "promotion"
 RECEIVABLE = "receivable"
 
@@ -63,8 +67,9 @@ def release(campaign: Campaign, *, reference: str) -> list[Move]:
 
 def left_in(account_ids: Iterable[int]) -> dict[int, int]:
     """What is left to give in each budget account, without a lock."""
-    rows = Account.objects.filter(pk__in=list(account_ids)).values_list("pk", "balance", "held")
-    return {id: balance - held for id, balance, held in rows}
+    with connection.cursor() as cursor:
+        cursor.execute(LEFT, [array(account_ids)])
+        return dict(cursor.fetchall())
 
 
 def _rows(campaign: Campaign, budgets: Mapping[str, int]) -> list[CampaignBudget]:

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import msgspec
 
 from rewards.campaigns import chance, rules
+from rewards.campaigns.conditions import Did, Streak
 from rewards.campaigns.facts import Facts, microseconds, zone
 from rewards.campaigns.rules import Miss
 from rewards.campaigns.terms import (
     AnyEffect,
     Chance,
+    Limit,
     Plain,
     Points,
     Terms,
@@ -117,7 +119,15 @@ class Version:
         self.seed = seed
         self.scope = f"campaign:{campaign}"
         self.holds = rules.compiled(terms.rule, campaign)
+        self.misses = rules.explainer(terms.rule, campaign, "/rule")
+        self.limits = [(limit, _limit_reason(limit)) for limit in terms.limits]
         self.starts_at, self.ends_at = terms.starts_at, terms.ends_at
+
+    @cached_property
+    def missions(self) -> list[tuple[str, Did | Streak]]:
+        """The leaves of the rule that somebody can come nearer to, with their paths."""
+        leaves = rules.leaves(self.terms.rule, "/rule")
+        return [(path, leaf) for path, leaf in leaves if isinstance(leaf, Did | Streak)]
 
     @cached_property
     def shares(self) -> list[int]:
@@ -165,13 +175,10 @@ def _limits(
         found.append((Counter(version.scope, EVERYBODY, f"order:{key}"), 1, ORDER_USED))
     if terms.group is not None:
         found.append((Counter(f"group:{terms.group}", person, EVER), 1, GROUP_USED))
-    for limit in terms.limits:
+    for limit, reason in version.limits:
         period = period_of(limit.window, facts.now, terms.time_zone)
         who = person if limit.per == "person" else EVERYBODY
-        words = f"At most {limit.most} a {limit.per}, {_WINDOWS[limit.window]}."
-        found.append(
-            (Counter(version.scope, who, period), limit.most, (f"limit_{limit.per}", words))
-        )
+        found.append((Counter(version.scope, who, period), limit.most, reason))
     return found
 
 
@@ -188,6 +195,7 @@ def all_counters(version: Version, facts: Facts, ask: Ask) -> list[Counter]:
     return sorted({*counters_of(version, facts, ask), *(stacking_counters(version, facts) or ())})
 
 
+@lru_cache(maxsize=1_024)
 def period_of(window: str, now: datetime, time_zone: str) -> str:
     """Name the period of a window that a moment falls in, by the calendar of the zone.
 
@@ -208,6 +216,12 @@ def period_of(window: str, now: datetime, time_zone: str) -> str:
 
 
 _WINDOWS = {"ever": "ever", "hour": "an hour", "day": "a day", "week": "a week", "month": "a month"}
+
+
+def _limit_reason(limit: Limit) -> tuple[str, str]:
+    words = f"At most {limit.most} a {limit.per}, {_WINDOWS[limit.window]}."
+    return f"limit_{limit.per}", words
+
 
 # -- refusals ----------------------------------------------------------------------------
 
@@ -261,8 +275,7 @@ def _refused_by_time(version: Version, facts: Facts) -> Refused | None:
 
 def _refused_by_rule(version: Version, facts: Facts, ask: Ask) -> Refused | None:
     if not version.holds(facts):
-        told = rules.explain(version.terms.rule, facts, campaign=version.campaign, root="/rule")
-        return refused(RULE_NOT_MET, told.misses)
+        return refused(RULE_NOT_MET, version.misses(facts))
     if version.terms.needs_order and facts.order is None:
         return refused(ORDER_MISSING)
     referral = version.terms.referral

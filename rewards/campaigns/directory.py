@@ -11,12 +11,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple, Protocol
 
 from django.conf import settings
 
 from rewards.campaigns.chance import seed_from
 from rewards.campaigns.deciding import Version
-from rewards.campaigns.models import Campaign, CampaignBudget, CampaignVersion
+from rewards.campaigns.models import CampaignBudget, CampaignVersion
 from rewards.campaigns.terms import load_terms
 from rewards.sealing import KeysMissing
 
@@ -47,10 +48,30 @@ class Compiled:
         return started[-1] if started else next(iter(self.versions), None)
 
 
+class Row(Protocol):
+    """What a campaign's row says of whether its compiled form is still right."""
+
+    @property
+    def pk(self) -> int: ...
+    @property
+    def code(self) -> str: ...
+    @property
+    def revision(self) -> int: ...
+
+
+class Seen(NamedTuple):
+    """A campaign's row, as far as a decision needs it."""
+
+    pk: int
+    code: str
+    state: str
+    revision: int
+
+
 _kept: dict[int, Compiled] = {}
 
 
-def compiled(campaigns: Sequence[Campaign]) -> dict[int, Compiled]:
+def compiled(campaigns: Sequence[Row]) -> dict[int, Compiled]:
     """Give the compiled form of campaigns, by id. Reads only those whose revision is new."""
     if len(_kept) + len(campaigns) > MOST_KEPT:
         _kept.clear()
@@ -60,12 +81,12 @@ def compiled(campaigns: Sequence[Campaign]) -> dict[int, Compiled]:
     return {row.pk: _kept[row.pk] for row in campaigns}
 
 
-def _is_fresh(row: Campaign) -> bool:
+def _is_fresh(row: Row) -> bool:
     kept = _kept.get(row.pk)
     return kept is not None and kept.revision == row.revision and kept.code == row.code
 
 
-def _load(rows: Sequence[Campaign]) -> None:
+def _load(rows: Sequence[Row]) -> None:
     ids = [row.pk for row in rows]
     versions: dict[int, list[Version]] = {id: [] for id in ids}
     codes = {row.pk: row.code for row in rows}

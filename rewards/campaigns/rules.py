@@ -82,6 +82,9 @@ class Miss(NamedTuple):
     says: str
 
 
+Explain = Callable[[Facts], tuple[Miss, ...]]
+
+
 class Explanation(NamedTuple):
     """Whether a rule holds, and if not, which leaves decided."""
 
@@ -187,26 +190,42 @@ def explain(rule: Rule, facts: Facts, *, campaign: str = "", root: str = "") -> 
 
     Of an `any` that fails, all branches are named: one of them is enough.
     """
-    misses = tuple(_misses(rule, facts, True, root, campaign))
+    misses = explainer(rule, campaign, root)(facts)
     return Explanation(not misses, misses)
 
 
-def _misses(rule: Rule, facts: Facts, wanted: bool, path: str, campaign: str) -> list[Miss]:
+def explainer(rule: Rule, campaign: str = "", root: str = "") -> Explain:
+    """Make the function that names what kept a person out; of nobody it names nothing."""
+    return _explainer(rule, True, root, campaign)
+
+
+def _explainer(rule: Rule, wanted: bool, path: str, campaign: str) -> Explain:
     if isinstance(rule, NoneOf):
-        return _misses(rule.of, facts, not wanted, f"{path}/of", campaign)
+        return _explainer(rule.of, not wanted, f"{path}/of", campaign)
     if isinstance(rule, AllOf | AnyOf):
-        parts = [
-            _misses(part, facts, wanted, place, campaign) for place, part in parts_of(rule, path)
-        ]
-        needs_every = isinstance(rule, AllOf) == wanted
-        if needs_every:
-            return [miss for part in parts for miss in part]
-        if not parts:
-            return [Miss(path, "all", wanted, "The rule is for everybody, and is denied.")]
-        return [] if not all(parts) else [miss for part in parts for miss in part]
-    if conditions.test_of(rule, campaign)(facts) == wanted:
-        return []
-    return [Miss(path, leaf_name(rule), wanted, conditions.says(rule, wanted))]
+        parts = [_explainer(part, wanted, place, campaign) for place, part in parts_of(rule, path)]
+        if isinstance(rule, AllOf) == wanted:
+            return lambda facts: tuple(miss for part in parts for miss in part(facts))
+        nobody = (Miss(path, "all", wanted, "The rule is for everybody, and is denied."),)
+        return _any_explainer(parts) if parts else lambda _: nobody
+    test = conditions.test_of(rule, campaign)
+    miss = (Miss(path, leaf_name(rule), wanted, conditions.says(rule, wanted)),)
+    return lambda facts: () if test(facts) == wanted else miss
+
+
+def _any_explainer(parts: Sequence[Explain]) -> Explain:
+    """One part that is met is enough; else all that they miss."""
+
+    def misses(facts: Facts) -> tuple[Miss, ...]:
+        found: list[Miss] = []
+        for part in parts:
+            missed = part(facts)
+            if not missed:
+                return ()
+            found += missed
+        return tuple(found)
+
+    return misses
 
 
 def leaf_name(rule: Rule) -> str:

@@ -192,7 +192,7 @@ def test_hours_go_over_midnight() -> None:
 
 # -- speed -------------------------------------------------------------------------------------
 
-TWELVE = {
+TWELVE: dict[str, Any] = {
     "is": "all",
     "of": [
         {"is": "segment", "any_of": ["vip"]},
