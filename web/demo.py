@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -30,6 +31,7 @@ from wallet.accounts import ISSUANCE, Purpose, open_accounts, system_account
 from wallet.actions import post
 from wallet.items import Transfer
 from wallet.models import Asset, Code
+from web.demo_campaigns import make_campaigns
 
 POINTS = "PTS"
 MONEY = "EUR"
@@ -57,9 +59,12 @@ STAFF = (
     Person("finn", "Finn from finance", Role.FINANCE),
     Person("fiona", "Fiona from finance", Role.FINANCE),
     Person("mira", "Mira from marketing", Role.MARKETING),
+    Person("mona", "Mona from marketing", Role.MARKETING),
     Person("otto", "Otto, operator", Role.OPERATOR),
 )
 FANS = (Person("ada", "Ada", points=5_000), Person("grace", "Grace", points=5_000))
+CLERK = Person("gus", "Gus at the bar")
+"""Works for a partner, which says so itself: see `docs/journey.md`."""
 TRADERS = tuple(
     Person(f"trader{number}", f"Trader {number}", points=200_000) for number in range(1, 7)
 )
@@ -114,12 +119,13 @@ def seed(path: Path) -> bool:
     _give_points(people)
     for series in demo_series():
         _make_series(series, people)
+    make_campaigns(people["mira"], people["mona"])
     _write(path, people, passwords)
     return True
 
 
 def _everybody() -> tuple[Person, ...]:
-    return (*STAFF, *FANS, *TRADERS)
+    return (*STAFF, *FANS, CLERK, *TRADERS)
 
 
 def _make_assets() -> None:
@@ -206,13 +212,24 @@ def _market(series: DemoSeries) -> Market:
     )
 
 
+def _key_holders() -> Iterator[tuple[Person, tuple[Scope, ...]]]:
+    for person in (*FANS, *TRADERS):
+        yield person, FAN_SCOPES
+    for person in STAFF:
+        if person.role is Role.MARKETING:
+            yield person, (Scope.REWARDS_READ, Scope.REWARDS_WRITE)
+        elif person.role is Role.FINANCE:
+            yield person, (Scope.FINANCE_READ, Scope.REWARDS_READ)
+    yield CLERK, (Scope.REDEMPTIONS_READ, Scope.REDEMPTIONS_WRITE)
+
+
 def _write(path: Path, people: dict[str, User], passwords: dict[str, str]) -> None:
     """Keep the passwords and keys of the demo where only this machine's owner can read them."""
-    fans = [person.handle for person in (*FANS, *TRADERS)]
     keys = {
-        handle: create_key(people[handle], name="demo", scopes=FAN_SCOPES).token for handle in fans
+        person.handle: create_key(people[person.handle], name="demo", scopes=scopes).token
+        for person, scopes in _key_holders()
     }
-    shown = [*STAFF, *FANS]
+    shown = [*STAFF, *FANS, CLERK]
     demo: dict[str, Any] = {
         "accounts": [
             {
