@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from typing import Any
 
 import redis
@@ -89,7 +90,7 @@ def _api(error: Any) -> Refusal:
     return Refusal(
         str(error.detail),
         code=_DRF_CODES.get(codes, codes) if isinstance(codes, str) else "invalid_request",
-        title=str(error.default_detail).rstrip("."),
+        title=HTTPStatus(error.status_code).phrase,
         status=error.status_code,
     )
 

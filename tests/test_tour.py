@@ -1,4 +1,4 @@
-"""The README's quick tour, as it stands there, against a Scrip as `make run` starts it."""
+"""The tour and the journey of the documents, as they stand there, on a Scrip from `make run`."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ READY_S = 90.0
 pytestmark = pytest.mark.timeout(240)
 
 
-def tour() -> str:
-    """The shell commands of the section "The quick tour"."""
-    section = (ROOT / "README.md").read_text().partition("## The quick tour")[2]
+def commands_of(document: str, heading: str) -> str:
+    """The first block of shell commands after a heading."""
+    section = (ROOT / document).read_text().partition(heading)[2]
     block = re.search(r"```sh\n(.*?)```", section, re.DOTALL)
     assert block is not None
     return block[1]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A Scrip with the demo, started as `make run` starts it."""
     # PostgreSQL runs as another user when we are root, and may not reach into pytest's folder.
@@ -66,20 +66,40 @@ def wait_until_ready(origin: str, process: subprocess.Popen[bytes], log: Path) -
     pytest.fail(f"Scrip is not ready:\n{log.read_text()[-3000:]}")
 
 
+def told_by(script: str, environment: dict[str, str]) -> str:
+    """Run shell commands until one fails; give what they printed."""
+    done = subprocess.run(
+        ["bash", "-c", f"set -e\n{script}"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 def test_a_csv_of_codes_becomes_a_trade_and_a_revealed_voucher(
     environment: dict[str, str],
 ) -> None:
     # The new market is known to the gateway within a second; a person types slower.
-    script = "set -e\n" + tour().replace("\n\n# 2.", "\nsleep 2\n\n# 2.")
-    done = subprocess.run(
-        ["bash", "-c", script],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    told = done.stdout
-    assert done.returncode == 0, told + done.stderr
+    script = commands_of("README.md", "## The quick tour").replace("\n\n# 2.", "\nsleep 2\n\n# 2.")
+    told = told_by(script, environment)
     assert "2 codes, as many units" in told
     assert '"available":0,"incoming":0' in told.replace(" ", "")
     assert told.count('"filled_amount":80') == 2, "asked twice, answered the same twice"
     assert told.count('"role":"taker"') == 1, "bought once"
     assert '"code":"TOUR-7K2M-9QXA"' in told, "the code that expires soonest"
     assert '"code":"reveal"' in told or '"reveal"' in told
+
+
+def test_a_fan_goes_from_sign_up_to_refund(environment: dict[str, str]) -> None:
+    told = told_by(commands_of("docs/journey.md", "# A fan's journey"), environment)
+    assert '"done":50' in told, "the codes were made by a worker"
+    assert told.count('"amount":200,"transfer_id"') >= 2, "asked twice, the same claim"
+    assert '"balance":200' in told
+    assert '"done":2,"needed":3' in told, "two check-ins are not three"
+    assert '"level":"bronze"' in told
+    assert '"state":"confirmed"' in told
+    assert '"code":"voucher_used"' in told
+    assert told.count('"state":"reversed"') == 2, "the redemption, and the claim"
+    assert '"campaign":"BRING","cohort"' in told
+    assert "Budgets, counters and claims agree with the ledger." in told
+    assert "The ledger is clean" in told
