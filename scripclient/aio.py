@@ -55,6 +55,10 @@ class AsyncScrip:
         """The best bid and offer, the last trade, and the last 24 hours."""
         return await self.send(calls.ticker(market))
 
+    async def session(self, market: str) -> types.Session:
+        """Where a market stands: its state, its times and bands, and its auction."""
+        return await self.send(calls.session(market))
+
     async def book(self, market: str, levels: int = 50) -> types.Book:
         """The best levels of both sides, at most 1,000 each."""
         return await self.send(calls.book(market, levels))

@@ -57,6 +57,10 @@ def ticker(code: str) -> Call[types.Ticker]:
     return Call("GET", f"/markets/{code}/ticker/")
 
 
+def session(code: str) -> Call[types.Session]:
+    return Call("GET", f"/markets/{code}/session/")
+
+
 def book(code: str, levels: int) -> Call[types.Book]:
     return Call("GET", f"/markets/{code}/book/", {"levels": levels})
 

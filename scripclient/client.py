@@ -55,6 +55,10 @@ class Scrip:
         """The best bid and offer, the last trade, and the last 24 hours."""
         return self.send(calls.ticker(market))
 
+    def session(self, market: str) -> types.Session:
+        """Where a market stands: its state, its times and bands, and its auction."""
+        return self.send(calls.session(market))
+
     def book(self, market: str, levels: int = 50) -> types.Book:
         """The best levels of both sides, at most 1,000 each."""
         return self.send(calls.book(market, levels))

@@ -19,9 +19,6 @@ class Market(TypedDict):
     base_asset: str
     quote_asset: str
     state: str
-    state_until: str | None
-    opens_at: str | None
-    closes_at: str | None
     tick: int
     lot: int
     maker_fee_bps: int
@@ -52,9 +49,29 @@ class Ticker(TypedDict):
     trades_24h: int
     change_24h: int | None
     change_24h_bps: int | None
-    auction_price: int | None
-    auction_volume: int | None
-    auction_surplus: int | None
+
+
+class Prices(TypedDict):
+    lowest_price: int
+    highest_price: int
+
+
+class Indicative(TypedDict):
+    price: int
+    quantity: int
+    surplus_side: Side | None
+    surplus_quantity: int
+
+
+class Session(TypedDict):
+    state: str
+    opens_at: str | None
+    state_until: str | None
+    closes_at: str | None
+    reference_price: int | None
+    static_band: Prices | None
+    dynamic_band: Prices | None
+    indicative: Indicative | None
 
 
 class Level(TypedDict):

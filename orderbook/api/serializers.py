@@ -14,7 +14,6 @@ from edge.ids import time_of
 from orderbook.answers import SIDES, STATES, TIMES_IN_FORCE
 from orderbook.candles import INTERVALS
 from orderbook.feed_models import BookChange, Feed, OwnEvent
-from orderbook.market_data.auctions import indication
 from orderbook.market_data.books import DEPTH_LEVELS, MOST_LEVELS
 from orderbook.market_data.days import change_bps, day_of, feed_of
 from orderbook.market_data.messages import read_change
@@ -84,9 +83,6 @@ class MarketOut(serializers.Serializer[Market]):
     base_asset = serializers.CharField(source="base_asset.code")
     quote_asset = serializers.CharField(source="quote_asset.code")
     state = serializers.ChoiceField(Market.State.choices)
-    state_until = UtcDateTime(allow_null=True, help_text="When the state ends by itself.")
-    opens_at = UtcDateTime(allow_null=True)
-    closes_at = UtcDateTime(allow_null=True)
     tick = serializers.IntegerField(source="tick_minor")
     lot = serializers.IntegerField(source="lot_units")
     maker_fee_bps = serializers.IntegerField()
@@ -120,8 +116,7 @@ class MarketOut(serializers.Serializer[Market]):
 class TickerOut(serializers.Serializer[Any]):
     """A market's best prices and last trade after the change `sequence`, and its last 24 hours.
 
-    `open_24h` is the price of 24 hours ago. The day's window is whole minutes. In an auction,
-    `auction_…` says how it would end now: null if nothing would trade.
+    `open_24h` is the price of 24 hours ago. The day's window is whole minutes.
     """
 
     market = serializers.CharField()
@@ -142,9 +137,6 @@ class TickerOut(serializers.Serializer[Any]):
     trades_24h = serializers.IntegerField()
     change_24h = serializers.IntegerField(allow_null=True)
     change_24h_bps = serializers.IntegerField(allow_null=True)
-    auction_price = serializers.IntegerField(allow_null=True)
-    auction_volume = serializers.IntegerField(allow_null=True)
-    auction_surplus = serializers.IntegerField(allow_null=True)
 
 
 def ticker_of(market: Market) -> dict[str, Any]:
@@ -152,7 +144,6 @@ def ticker_of(market: Market) -> dict[str, Any]:
     feed: Feed = feed_of(market)
     day = day_of(market)
     has_change = feed.last_price is not None and day.open is not None
-    auction = indication(market, last_price=feed.last_price)
     return {
         "market": market.code,
         "state": market.state,
@@ -172,9 +163,6 @@ def ticker_of(market: Market) -> dict[str, Any]:
         "trades_24h": day.trades,
         "change_24h": (feed.last_price or 0) - (day.open or 0) if has_change else None,
         "change_24h_bps": change_bps(market),
-        "auction_price": auction.price if auction else None,
-        "auction_volume": auction.volume if auction else None,
-        "auction_surplus": auction.surplus if auction else None,
     }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Sum
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.permissions import AllowAny
@@ -19,10 +18,10 @@ from edge.fields import StrictSerializer, UtcDateTime, checked_body
 from edge.problems import Refusal
 from orderbook.actions import LONGEST_S, arm_switch, switch_of
 from orderbook.api.markets import find_market
-from orderbook.auction import Equilibrium, indicative
 from orderbook.bands import Band, band_around
+from orderbook.market_data.auctions import indication
 from orderbook.market_data.days import feed_of
-from orderbook.models import DeadMansSwitch, Market, Order
+from orderbook.models import DeadMansSwitch, Market
 
 
 class NeedsKey(Refusal):
@@ -77,30 +76,16 @@ class SessionOut(serializers.Serializer[Market]):
 
     @extend_schema_field(IndicativeOut(allow_null=True))
     def get_indicative(self, market: Market) -> dict[str, Any] | None:
-        found = equilibrium_of(market)
+        found = indication(market, last_price=feed_of(market).last_price)
         if found is None:
             return None
-        surplus = found.surplus_lots
+        surplus = found.surplus
         return {
-            "price": found.price_ticks * market.tick_minor,
-            "quantity": found.volume_lots * market.lot_units,
+            "price": found.price,
+            "quantity": found.volume,
             "surplus_side": None if not surplus else "buy" if surplus > 0 else "sell",
-            "surplus_quantity": abs(surplus) * market.lot_units,
+            "surplus_quantity": abs(surplus),
         }
-
-
-def equilibrium_of(market: Market) -> Equilibrium | None:
-    """At which price a market's auction would end now, by the orders that are committed."""
-    rows = (
-        Order.objects.filter(market_id=market.pk)
-        .resting()
-        .values_list("side", "price_ticks")
-        .annotate(lots=Sum("remaining_lots"))
-    )
-    bids = sorted(((price, lots) for side, price, lots in rows if side == 1), reverse=True)
-    asks = sorted((price, lots) for side, price, lots in rows if side == 2)
-    last = (feed_of(market).last_price or 0) // market.tick_minor
-    return indicative(bids, asks, reference_ticks=last or market.reference_ticks)
 
 
 def _band(market: Market, band: Band | None) -> dict[str, int] | None:

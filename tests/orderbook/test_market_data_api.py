@@ -81,7 +81,6 @@ def test_ticker_tells_best_prices_and_the_day(floor: Floor) -> None:
         "open_24h": 500, "high_24h": 520, "low_24h": 500, "volume_24h": 12,
         "turnover_24h": 5 * 500 + 1 * 520, "trades_24h": 3,
         "change_24h": 20, "change_24h_bps": 400,
-        "auction_price": None, "auction_volume": None, "auction_surplus": None,
     }  # fmt: skip
 
 
@@ -109,11 +108,13 @@ def test_an_auctions_end_is_foretold(floor: Floor) -> None:
     venue = floor.venue
     Market.objects.filter(pk=venue.market.pk).update(state="auction")
     floor.trade(("ann", "buy", 510, 8), ("sam", "sell", 500, 6))
-    ticker = floor.get("ticker/")
-    assert ticker["state"] == "auction"
-    told = (ticker["auction_price"], ticker["auction_volume"], ticker["auction_surplus"])
-    assert told == (510, 6, 2), "buyers are left over, so they pay what they offer"
-    assert (ticker["best_bid"], ticker["best_ask"]) == (510, 500)
+    assert floor.get("ticker/")["state"] == "auction"
+    assert floor.get("session/")["indicative"] == {
+        "price": 510, "quantity": 6, "surplus_side": "buy", "surplus_quantity": 2,
+    }, "buyers are left over, so they pay what they offer"  # fmt: skip
+    with CaptureQueriesContext(connection) as spent:
+        floor.get("session/")
+    assert not [query for query in spent if 'FROM "orderbook_order"' in query["sql"]]
 
 
 def test_the_price_a_day_ago_is_that_of_the_last_trade_before(floor: Floor) -> None:

@@ -281,5 +281,5 @@ def test_the_examples_of_market_data_are_answered(shop: Shop) -> None:
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     answers = [json.loads(line) for line in done.stdout.splitlines()]
-    assert (done.returncode, len(answers)) == (0, 10), done.stderr
+    assert (done.returncode, len(answers)) == (0, 11), done.stderr
     assert not [answer for answer in answers if "type" in answer]
