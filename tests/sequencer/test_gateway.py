@@ -220,3 +220,45 @@ def test_it_stops_cleanly_after_answering_what_it_took(
         writer.send_signal(signal.SIGCONT)
         assert waiting.result().json() == 2
     assert served.process.wait(10) in {0, -how}
+
+
+def test_cancelling_gets_in_while_orders_fill_the_house(
+    shard: int, serve_gateway: ServeGateway
+) -> None:
+    served = serve_gateway(TALLY_LIMIT="8", TALLY_WITHIN="24", TALLY_TIMEOUT_S="1")
+
+    async def crowd() -> tuple[list[httpx.Response], list[httpx.Response]]:
+        headers = {"Authorization": "Bearer key-1"}
+        base_url = f"http://127.0.0.1:{served.port}"
+        async with httpx.AsyncClient(base_url=base_url, headers=headers) as client:
+            orders = [
+                asyncio.create_task(client.post("/api/v1/tally", json={"client_id": str(number)}))
+                for number in range(60)
+            ]
+            await asyncio.sleep(0.15)
+            cancels = await asyncio.gather(
+                *(client.delete(f"/api/v1/tally/{number}") for number in range(2))
+            )
+            return await asyncio.gather(*orders), cancels
+
+    orders, cancels = asyncio.run(crowd())
+    # There is no writer: who got in is not answered in time, who did not is told at once.
+    assert {code(response) for response in cancels} == {(503, "outcome_unknown")}
+    assert sum(code(response) == (429, "overloaded") for response in orders) >= 60 - 8
+
+
+def test_a_key_that_asks_too_fast_waits_and_may_still_cancel(
+    shard: int, serve_gateway: ServeGateway, start_writer: StartWriter
+) -> None:
+    start_writer()
+    with serve_gateway().client() as client:
+        client.headers["Authorization"] = "Bearer slow"  # three at once, then one in ten seconds
+        for number in range(3):
+            assert client.post("/api/v1/tally", json={"client_id": str(number)}).is_success
+        refused = client.post("/api/v1/tally", json={"client_id": "more"})
+        assert code(refused) == (429, "rate_limited")
+        assert 9 <= int(refused.headers["retry-after"]) <= 21
+        assert client.delete("/api/v1/tally/cancelled").is_success
+        client.headers["Authorization"] = "Bearer key-1"
+        assert client.post("/api/v1/tally", json={"client_id": "other"}).is_success
+    assert "more" not in rows(shard)
