@@ -64,6 +64,10 @@ class Served:
             "gateway": start(guard, "manage.py", "gateway", "--port", str(self.port)),
         }
         wait_until_served(self.port)
+        self.pids = {name: part.pid for name, part in self.parts.items()}
+        self.pids["postgres"] = int(
+            (settings.VAR_DIR / "postgres/postmaster.pid").read_text().split()[0]
+        )
         self.orders = pack(self._order() for _ in range(REQUESTS))
         self.batches = pack(self._batch() for _ in range(TRADERS))
 
@@ -104,13 +108,13 @@ class Served:
 
     def load(self, requests: bytes, phases: str, *, connections: int = 128) -> Outcome:
         """Run a load, with the CPU that each part took for a request that was answered."""
-        before = {name: cpu_s(part.pid) for name, part in self.parts.items()}
+        before = {name: cpu_s(pid) for name, pid in self.pids.items()}
         batches = _batches()
         outcome = run_load(self.port, requests, phases, connections=connections)
         answered = max(1, sum(phase["answered"] for phase in outcome["phases"]))
         outcome["cpu_us_each"] = {
-            name: round((cpu_s(part.pid) - before[name]) / answered * 1e6, 1)
-            for name, part in self.parts.items()
+            name: round((cpu_s(pid) - before[name]) / answered * 1e6, 1)
+            for name, pid in self.pids.items()
         }
         done = sum(phase["done"] for phase in outcome["phases"])
         outcome["mean_batch"] = round(done / max(1, _batches() - batches), 1)

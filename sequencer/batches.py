@@ -9,7 +9,6 @@ body. A bad item is answered with its problem and does not touch the others.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Annotated
 
 import msgspec
@@ -60,7 +59,16 @@ def _read_item(
             raise UnknownVerb(f"One of: {', '.join(verbs)}.")
         # The last digits number the item, so that ids stay unique and 32 hex digits long.
         item_id = f"{request.id[:-3]}{index:03x}"
-        return draft(replace(request, id=item_id, body=bytes(body)))
+        return draft(
+            Request(
+                id=item_id,
+                principal=request.principal,
+                path_values=request.path_values,
+                headers=request.headers,
+                query=request.query,
+                body=bytes(body),
+            )
+        )
     except Refusal as refusal:
         return refusal
 

@@ -52,7 +52,7 @@ def test_it_comes_back_within_some_hundred_answers() -> None:
 def test_with_half_the_room_unused_nothing_is_learnt() -> None:
     limit = GradientLimit()
     for rtt_s in (0.001, 0.5, 3.0):
-        limit.answered(rtt_s, 9)
+        limit.answered(rtt_s, int(LEAST / 2) - 1)
     assert limit.value == LEAST
 
 
