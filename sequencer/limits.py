@@ -1,10 +1,10 @@
 """How much work may be under way at once, learnt from how long it takes. Pure.
 
 `GradientLimit` compares how long an answer takes now with how long it took over a long
-while: the longer it takes, the fewer may be under way. It is Netflix's Gradient2. `AimdLimit` is the plain fallback: one more while answers come in
-time, a tenth less when one does not. Neither ever sees the event loop's own lag: a busy
-gateway is not a slow writer, and a limit that takes one for the other shuts the door for
-nothing.
+while: the longer it takes, the fewer may be under way. It is Netflix's Gradient2.
+`AimdLimit` is the plain fallback: one more while answers come in time, a tenth less when one
+does not. Neither ever sees the event loop's own lag: a busy gateway is not a slow writer, and
+a limit that takes one for the other shuts the door for nothing.
 """
 
 from __future__ import annotations
