@@ -74,6 +74,18 @@ THEME: dict[str, Any] = {
                 ],
             },
             {
+                "title": "Campaigns",
+                "items": [
+                    _list("Campaigns", "campaign", "campaigns.campaign"),
+                    _list("Versions", "rule", "campaigns.campaignversion"),
+                    _list("Claims", "redeem", "campaigns.claim"),
+                    _list("Refusals", "block", "campaigns.claimrefusal"),
+                    _link(
+                        "One person", "person_search", "campaigns_person", "campaigns.view_claim"
+                    ),
+                ],
+            },
+            {
                 "title": "Market",
                 "items": [
                     _list("Markets", "storefront", "orderbook.market"),
