@@ -146,6 +146,7 @@ _EVERY_S = {
     "wallet.fold_points": 3_600,
     "wallet.maintain_partitions": 86_400,
     "campaigns.follow_tiers": 3_600,
+    "campaigns.forget_refusals": 86_400,
     "edge.forget_old_keys": 86_400,
     "jobs.clear_sessions": 86_400,
     "rewards.lapse_reservations": 15,

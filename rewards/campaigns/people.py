@@ -6,6 +6,7 @@ stays: it is the ledger's, and names them by number only.
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection, transaction
@@ -27,6 +28,8 @@ from rewards.campaigns.models import (
 from rewards.campaigns.publishing import checked_reason
 
 MOST_TOLD = 100
+REFUSALS_KEPT = timedelta(days=90)
+REFUSALS_AT_ONCE = 10_000
 
 # Limits hold for whoever two accounts belong to: what both have counts together.
 ADD_COUNTERS = """
@@ -40,6 +43,11 @@ ON CONFLICT (person, scope, period) DO UPDATE
        recent = (SELECT coalesce(array_agg(at ORDER BY at), '{}') FROM (
                     SELECT at FROM unnest(c.recent || excluded.recent) AS at
                      ORDER BY at DESC LIMIT 20) AS latest)
+"""
+
+FORGET = """
+DELETE FROM campaigns_claimrefusal
+ WHERE id IN (SELECT id FROM campaigns_claimrefusal ORDER BY id LIMIT %s) AND at < %s
 """
 
 
@@ -99,6 +107,21 @@ def merge(*, old: User, new: User, actor: User | None, reason: str) -> None:
             before={"old": str(old.pk)},
         )
         announce(event("people_merged", str(new.pk), old=str(old.pk), new=str(new.pk)))
+
+
+def forget_refusals(now: datetime) -> int:
+    """Forget refusals of more than 90 days ago, 10,000 a statement; say how many.
+
+    Ids grow with time, so the oldest lie together and a run that finds none costs nothing.
+    """
+    gone = 0
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(FORGET, [REFUSALS_AT_ONCE, now - REFUSALS_KEPT])
+            count = int(cursor.rowcount)
+        gone += count
+        if count < REFUSALS_AT_ONCE:
+            return gone
 
 
 def story_of(person: User) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.utils import timezone
 
-from jobs import Step, job, long_job
-from rewards.campaigns import simulating, standings
+from jobs import Step, job, long_job, repeatable_job
+from rewards.campaigns import people, simulating, standings
 
 
 @long_job(simulating.JOB, time_limit_s=300)
@@ -21,3 +21,9 @@ def simulate(notes: dict[str, Any], *, simulation_id: int) -> Step:
 def follow_tiers() -> int:
     """Tell of levels that fell because a period is over; say how many."""
     return standings.follow_due(timezone.now())
+
+
+@repeatable_job("campaigns.forget_refusals", time_limit_s=600)
+def forget_refusals() -> int:
+    """Forget why claims were refused long ago; say how many."""
+    return people.forget_refusals(timezone.now())

@@ -206,6 +206,13 @@ def test_strange_addresses_are_not_found(world: World, ann: Caller) -> None:
     for path in ("campaigns/%00/", "campaigns/" + "x" * 500 + "/", "campaigns/%F0%9F%98%80/"):
         assert ann.get(path).status_code in {400, 404}, path
         assert ann.post(f"{path}claims/", {}).status_code in {400, 404}, path
+    marla = Caller(world.marla)
+    for odd in ("%00", "%F0%9F%98%80", "x" * 500, "%2e%2e", "a%0ab"):
+        assert marla.get(f"people/{odd}/campaigns/").status_code in {400, 404, 422}, odd
+        assert marla.post(f"segments/{odd}/members/", {"add": []}).status_code in {400, 404, 422}
+        assert marla.get(f"campaign-liability/?asset={odd}").status_code in {400, 422}, odd
+        assert ann.get(f"qualify/?referrer={odd}").status_code in {200, 400, 422}, odd
+    assert marla.get(f"campaigns/VIP/versions/{10**30}/").status_code == 404
     assert code_of(ann.get("claims/0/")) == (404, "not_found")
     assert code_of(ann.get("campaigns/NOPE/qualify/")) == (404, "campaign_unknown")
     assert code_of(ann.get("qualify/?channel=a%20b")) == (400, "invalid_request")

@@ -7,6 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.core.management import CommandError, call_command
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -166,6 +167,27 @@ def test_whoever_leaves_is_forgotten_and_the_ledger_is_not(world: World) -> None
     assert not Activity.objects.exists()
     assert (Entry.objects.count(), world.budget()) == before
     assert verify() == []
+
+
+def test_command_merges_and_erases(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    names.change_segment("vip", add=[world.ann], actor=None)
+    call_command("campaign_people", "merge", "ann", "@ben", "--reason", "One person")
+    assert people.story_of(world.ben)["segments"] == ["vip"]
+    call_command("campaign_people", "erase", "ben", "--reason", "Left")
+    assert people.story_of(world.ben)["segments"] == []
+    assert capsys.readouterr().out == "Done.\nDone.\n"
+    for wrong in (["merge", "ben", "ben"], ["erase", "nobody_here"], ["erase", "ben"]):
+        reason = " " if wrong == ["erase", "ben"] else "x"
+        with pytest.raises(CommandError):
+            call_command("campaign_people", *wrong, "--reason", reason)
+
+
+def test_old_refusals_are_forgotten(world: World) -> None:
+    world.campaign(rule={"is": "first_order"})
+    world.claim(world.ann)
+    world.claim(world.ben, now=NOW + DAY)
+    assert people.forget_refusals(NOW + 90 * DAY + timedelta(seconds=1)) == 1
+    assert ClaimRefusal.objects.get().owner == world.ben
 
 
 # -- liability -----------------------------------------------------------------------------------

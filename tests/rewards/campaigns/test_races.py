@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,8 +17,10 @@ from accounts.models import User
 from edge.problems import Refusal
 from rewards.campaigns import claiming, counting, paying, publishing, reversing
 from rewards.campaigns.models import CampaignBudget, Claim
+from rewards.campaigns.results import liability
 from rewards.campaigns.verifying import verify
-from tests.rewards.campaigns.conftest import TEN_POINTS, World, crowd, make_world
+from tests.rewards.campaigns.conftest import NOW, TEN_POINTS, World, crowd, make_world
+from wallet.expiry import expire_due
 from wallet.models import Account
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -234,4 +237,16 @@ def test_transaction_that_fails_leaves_nothing(world: World) -> None:
         world.claim(world.ann)
         raise ZeroDivisionError
     assert (world.budget(), world.balance(world.ann)) == (1_000, 0)
+    assert verify() == []
+
+
+def test_points_that_lapse_go_to_breakage_and_leave_the_campaigns_liability(world: World) -> None:
+    effects = [{"is": "points", "asset": "POINTS", "amount": 10, "expires_after_days": 1}]
+    world.campaign(effects=effects)
+    world.claim(world.ann)
+    assert expire_due(now=NOW + timedelta(days=2)).expiry_count == 1
+    breakage = Account.objects.get(kind="breakage", asset=world.points)
+    assert (world.balance(world.ann), breakage.balance) == (0, 10)
+    [row] = liability("POINTS", NOW + timedelta(days=3))["rows"]
+    assert (row["campaign"], row["expired"], row["outstanding"]) == ("WELCOME", 10, 0)
     assert verify() == []
