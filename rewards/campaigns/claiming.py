@@ -148,11 +148,14 @@ def _held(code: str) -> Campaign:
 HOLD = "SELECT id, state, revision FROM campaigns_campaign WHERE code = %s FOR SHARE"
 
 
+CLOSED: dict[str, tuple[str, str]] = {State.PAUSED.value: PAUSED, State.ENDED.value: ENDED}
+
+
 def _closed(campaign: Campaign | Seen, version: Version | None) -> tuple[str, str] | None:
     """Why nothing of the campaign can be claimed, whoever asks."""
     if version is None:
         return NOT_STARTED
-    return {State.PAUSED: PAUSED, State.ENDED: ENDED}.get(State(campaign.state))
+    return CLOSED.get(campaign.state)
 
 
 def _ask(wish: Wish, version: Version | None) -> Ask:

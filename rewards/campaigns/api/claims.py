@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.utils import timezone
@@ -149,10 +150,12 @@ class QualifyForAll(APIView):
         responses=answers({200: AnswersOut}, PersonUnknown()),
         examples=[sample("all live campaigns", {"results": [examples.ANSWER]})],
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> HttpResponse:
         """Say for each live campaign whether a claim would be granted now, and why not."""
         found = claiming.qualify(_dry_wish(request))
-        return Response({"results": [answer_out(answer) for answer in found]})
+        # Hundreds of answers: Python's own encoder would take a quarter of the time.
+        body = msgspec.json.encode({"results": [answer_out(answer) for answer in found]})
+        return HttpResponse(body, content_type="application/json")
 
 
 def _dry_wish(request: Request) -> Wish:
