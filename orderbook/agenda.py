@@ -16,6 +16,7 @@ from orderbook.auction import indicative, interest
 from orderbook.deeds import REMOVALS_PER_BATCH, Deed, Removal, Turn, Uncrossing
 from orderbook.instructing import carry_out
 from orderbook.lifecycle import AUCTION, CLOSED, CLOSING, Step, next_us, step_due
+from orderbook.matching import MarketState
 from orderbook.memory import Memory, Trading
 from orderbook.switches import Switches
 from orderbook.venue_models import Instruction
@@ -73,6 +74,8 @@ class Agenda:
             times.append(next_us(trading.state, trading.schedule, is_uncrossing=is_uncrossing))
             if trading.book.expiries:
                 times.append(trading.book.expiries[0][0])
+            if has_stops_to_run(trading):
+                times.append(1)
         return min(filter(None, times), default=0)
 
     def work(self, now_us: int) -> Work | None:
@@ -113,6 +116,10 @@ class Agenda:
         expired = self._expired(now_us)
         if expired.deeds:
             yield expired
+        # The batch itself runs stops that have their turn, before any command.
+        elected = [("stops", trading.id) for trading in markets if has_stops_to_run(trading)]
+        if elected:
+            yield Work(keys=[*elected], is_alone=False)
 
     def _uncrossing(self, trading: Trading, now_us: int) -> Work:
         price_ticks = trading.uncross_ticks
@@ -174,6 +181,11 @@ def call(trading: Trading, now_us: int, *, reason: str, actor_id: int | None = N
     """Begin an auction that lasts as long as the market's auctions do."""
     until_us = now_us + trading.schedule.auction_s * MICROSECONDS
     return Turn(trading, AUCTION, until_us, reason, actor_id)
+
+
+def has_stops_to_run(trading: Trading) -> bool:
+    """Say whether a market has stops that an earlier batch elected, and can run them."""
+    return bool(trading.book.stops.turns) and trading.state is MarketState.OPEN
 
 
 def live_ids(trading: Trading, at_most: int) -> Sequence[int]:

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from edge.ids import time_of
 from edge.problems import Refusal, answer
+from orderbook.instructions import NO_CONDITIONS, OrderType, SelfTrade
 from orderbook.models import OrderState
 from orderbook.rows import NewOrder, StoredOrder
+from orderbook.stops import stop_ticks_of
 from sequencer.commands import Answer, Command
 
+if TYPE_CHECKING:
+    from orderbook.charges import Charges
+    from orderbook.plans import AmendPlan
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+WITH_LIMIT = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT})
+"""Types whose price is a limit; of the others it is the worst price."""
+
 SIDES = {1: "buy", 2: "sell"}
-TIMES_IN_FORCE = {0: "gtc", 1: "ioc", 2: "fok", 3: "post_only"}
+TIMES_IN_FORCE = {0: "gtc", 1: "ioc", 2: "fok", 3: "post_only", 4: "gtd"}
+TYPES = {kind.value: kind.name.lower() for kind in OrderType}
+SELF_TRADES = {policy.value: policy.name.lower() for policy in SelfTrade}
 STATES = {state: state.name.lower() for state in OrderState}
 
 
@@ -29,25 +42,44 @@ class Terms(Protocol):
     def lot_units(self) -> int: ...
 
 
-class OrderAnswer(msgspec.Struct, frozen=True, kw_only=True):
+class GuardAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The stop of a pair, as it stood after its entry."""
+
+    order_id: str
+    type: str
+    stop_price: int
+    price: int | None = None
+    worst_price: int | None = None
+    status: str
+
+
+class OrderAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The answer to a new order: what it asked, and what it took from the book on entry.
 
-    The same for ever, whatever happened to the order later.
+    The same for ever, whatever happened to the order later. What was not asked is left out.
     """
 
     order_id: str
     client_order_id: str
     market: str
     side: str
-    price: int
+    type: str
+    price: int | None = None
+    worst_price: int | None = None
+    stop_price: int | None = None
     quantity: int
+    display_quantity: int | None = None
+    min_quantity: int | None = None
     time_in_force: str
+    expires_at: str | None = None
+    self_trade: str
     status: str
     filled_quantity: int
     filled_amount: int
     fee: int
     quote_asset: str
     created_at: str
+    oco: GuardAnswer | None = None
 
 
 class CancelAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +88,28 @@ class CancelAnswer(msgspec.Struct, frozen=True, kw_only=True):
     order_id: str
     market: str
     status: str
+
+
+class CancelAllAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a cancellation of all: how many orders ended, and how many are left."""
+
+    cancelled: int
+    remaining: int
+
+
+class AmendAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer to an amendment: the order as it stands, and what it took at once."""
+
+    order_id: str
+    market: str
+    status: str
+    price: int
+    stop_price: int | None = None
+    remaining_quantity: int
+    kept_place: bool
+    filled_quantity: int
+    filled_amount: int
+    fee: int
 
 
 class OrderRefused(Refusal):
@@ -77,6 +131,9 @@ REFUSALS: dict[str, tuple[str, int]] = {
     "order_already_filled": ("The order is filled already", 409),
     "market_moved": ("The market moved meanwhile: ask again with the same id", 503),
     "order_already_refused": ("The order was refused", 409),
+    "order_already_cancelled": ("The order is cancelled already", 409),
+    "order_paired": ("One of a pair cannot change: cancel both and place them anew", 409),
+    "order_has_no_stop_price": ("The order waits for no stop price", 409),
 }
 """Codes that the engine itself gives; the market's rules bring their own titles."""
 
@@ -87,22 +144,97 @@ def order_answer(
     """Tell a trader what became of a new order, or of the same order asked for again."""
     if row.entry_state == OrderState.REFUSED:
         return refused_answer(command, row.refusal, replayed=replayed, order_id=str(row.id))
+    guard = row.guard
     body = OrderAnswer(
         order_id=str(row.id),
         client_order_id=row.client_order_id,
         market=terms.code,
         side=SIDES[row.side],
-        price=row.price_ticks * terms.tick_minor,
+        type=TYPES[row.kind],
         quantity=row.quantity_lots * terms.lot_units,
         time_in_force=TIMES_IN_FORCE[row.time_in_force],
+        self_trade=SELF_TRADES[row.self_trade],
         status=STATES[OrderState(row.entry_state)],
         filled_quantity=row.taken_lots * terms.lot_units,
         filled_amount=row.taken_minor,
         fee=row.taken_fee_minor,
         quote_asset=terms.quote_code,
-        created_at=time_of(row.id).isoformat().replace("+00:00", "Z"),
+        created_at=_rfc3339(time_of(row.id)),
+        oco=None if guard is None else _guard_answer(guard, terms),
+        **_prices(row, terms),
+        **_conditions(row, terms),
     )
     return Answer(command.id, 201, msgspec.json.encode(body), replayed)
+
+
+def _prices(row: NewOrder | StoredOrder, terms: Terms) -> dict[str, Any]:
+    """The price of an order, under the name that it has for its type."""
+    name = "price" if row.kind in WITH_LIMIT else "worst_price"
+    return {name: row.price_ticks * terms.tick_minor}
+
+
+def _conditions(row: NewOrder | StoredOrder, terms: Terms) -> dict[str, Any]:
+    asked = row.conditions
+    if asked == NO_CONDITIONS:
+        return {}
+    return {
+        "stop_price": asked.stop_ticks * terms.tick_minor or None,
+        "display_quantity": asked.peak_lots * terms.lot_units or None,
+        "min_quantity": asked.minimum_lots * terms.lot_units or None,
+        "expires_at": _rfc3339(moment_of(asked.expires_us)) if asked.expires_us else None,
+    }
+
+
+def _guard_answer(row: NewOrder | StoredOrder, terms: Terms) -> GuardAnswer:
+    return GuardAnswer(
+        order_id=str(row.id),
+        type=TYPES[row.kind],
+        stop_price=row.conditions.stop_ticks * terms.tick_minor,
+        status=STATES[OrderState(row.entry_state)],
+        **_prices(row, terms),
+    )
+
+
+def moment_of(unix_us: int) -> datetime:
+    """An instant from microseconds since 1970."""
+    return EPOCH + timedelta(microseconds=unix_us)
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def amended_of(plan: AmendPlan, charges: Charges | None) -> AmendAnswer:
+    """What an amendment did, without charges: nothing. Call it before the book goes on."""
+    report, terms, order = plan.report, plan.trading.terms, plan.order
+    assert report is not None
+    status = OrderState.OPEN
+    if not report.resting_lots:
+        status = OrderState.CANCELLED if report.cancelled_lots else OrderState.FILLED
+    settled = charges.settlements if charges else []
+    return AmendAnswer(
+        order_id=str(plan.order_id),
+        market=plan.trading.code,
+        status=STATES[status],
+        price=order.price_ticks * terms.tick_minor,
+        stop_price=stop_ticks_of(order) * terms.tick_minor or None,
+        remaining_quantity=report.resting_lots * terms.lot_units,
+        kept_place=not report.is_replaced,
+        filled_quantity=sum(settlement.units for settlement in settled),
+        filled_amount=sum(settlement.amount_minor for settlement in settled),
+        fee=sum(settlement.taker_fee_minor for settlement in settled),
+    )
+
+
+def amend_answer(command: Command, amended: AmendAnswer) -> Answer:
+    """Tell a trader how the order stands now."""
+    return Answer(command.id, 200, msgspec.json.encode(amended))
+
+
+def cancel_all_answer(command: Command, cancelled: int, left: int) -> Answer:
+    """Tell a trader how many orders are off the book, and how many ask for another call."""
+    body = CancelAllAnswer(cancelled=cancelled, remaining=left)
+    return Answer(command.id, 200, msgspec.json.encode(body))
 
 
 def cancel_answer(

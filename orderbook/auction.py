@@ -64,7 +64,8 @@ class Cross(NamedTuple):
     """One trade of an auction. Both orders waited; `taker_left_lots` is of the younger one.
 
     `bid_ticks` and `ask_ticks` are the orders' own limits; `mark` is the book's, just before.
-    `dropped` are partners that ended because one of the two traded.
+    `dropped` are partners that ended because one of the two traded, `requeued` icebergs that
+    showed their next part.
     """
 
     fill: Fill
@@ -73,6 +74,7 @@ class Cross(NamedTuple):
     ask_ticks: int
     mark: int
     dropped: Sequence[Dropped] = ()
+    requeued: Sequence[int] = ()
 
 
 def interest(book: Book) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
@@ -149,16 +151,17 @@ def uncross(book: Book, price_ticks: int, most_fills: int) -> list[Cross]:
         assert bid.owner_id != ask.owner_id, "an auction took an order that meets its owner's own"
         lots, mark = min(bid.lots, ask.lots), book.mark()
         dropped: list[Dropped] = []
+        requeued: list[int] = []
         for order in (bid, ask):
             book.lower(order, lots)
-            follow_up(book, order, [], dropped)
+            follow_up(book, order, requeued, dropped)
         maker, taker = (bid, ask) if bid.order_id < ask.order_id else (ask, bid)
         fill = Fill(
             maker.order_id, maker.owner_id, taker.order_id, taker.owner_id,
             Side.SELL if taker is ask else Side.BUY, price_ticks, lots, _left(book, maker),
         )  # fmt: skip
         limits = (bid.price_ticks, ask.price_ticks)
-        crosses.append(Cross(fill, _left(book, taker), *limits, mark, dropped))
+        crosses.append(Cross(fill, _left(book, taker), *limits, mark, dropped, requeued))
         book.printed(price_ticks, price_ticks)
     return crosses
 

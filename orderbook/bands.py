@@ -14,6 +14,7 @@ cancelled, and the market halts.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -52,25 +53,29 @@ def is_beyond(band: Band | None, side: Side, price_ticks: int) -> bool:
 
 
 def place_within(
-    book: Book, command: Place, band: Band | None, most_fills: int = MOST_FILLS
+    book: Book,
+    command: Place,
+    band: Band | None,
+    most_fills: int = MOST_FILLS,
+    via: Callable[[Book, Place, int], Report] = place,
 ) -> tuple[Report, bool]:
     """Match a new order, but never beyond the band; say whether the market must halt.
 
     Where all that it can take lies within, it is matched like any other. Otherwise it takes
     what is within and the rest is cancelled (`Cause.VOLATILITY`); a fill-or-kill order that
-    would need more is refused, and halts nothing, because nothing was traded.
+    would need more is refused, and halts nothing, because nothing was traded. `via` matches.
     """
     in_force, price_ticks = command.time_in_force, command.price_ticks
     if in_force is TimeInForce.POST_ONLY or not is_beyond(band, command.side, price_ticks):
-        return place(book, command, most_fills), False
+        return via(book, command, most_fills), False
     assert band is not None
     edge = band.highest_ticks if command.side is _BUY else band.lowest_ticks
     if not _would_pass(book, command, edge):
-        return place(book, command, most_fills), False
+        return via(book, command, most_fills), False
     if in_force is not TimeInForce.FILL_OR_KILL:
         in_force = TimeInForce.IMMEDIATE_OR_CANCEL
     clipped = msgspec.structs.replace(command, price_ticks=edge, time_in_force=in_force)
-    report = place(book, clipped, most_fills)
+    report = via(book, clipped, most_fills)
     if report.refusal or report.cause is not Cause.IMMEDIATE:
         return report, False
     return msgspec.structs.replace(report, cause=Cause.VOLATILITY), True

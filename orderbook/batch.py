@@ -13,35 +13,53 @@ with the next one.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from edge.ids import ROWS_PER_BATCH, first_id
-from edge.postgres import array, raw_cursor, uuid_array
+from edge.postgres import raw_cursor
 from orderbook import matching
-from orderbook.answers import cancel_answer, order_answer, refused_answer
+from orderbook.answers import (
+    amend_answer,
+    amended_of,
+    cancel_all_answer,
+    cancel_answer,
+    order_answer,
+    refused_answer,
+)
 from orderbook.auction import Cross
 from orderbook.charges import Charges, charges_of, charges_of_cross, release
 from orderbook.deeds import Deed, change_market
+from orderbook.known import Known
 from orderbook.matching import MarketState
 from orderbook.memory import Memory, Trading
 from orderbook.models import OrderState
 from orderbook.outcome import Outcome
-from orderbook.plans import CancelPlan, PlacePlan, Plan, plan_of
+from orderbook.plans import (
+    AmendPlan,
+    CancelAllPlan,
+    CancelPlan,
+    Part,
+    PlacePlan,
+    Plan,
+    content_of,
+    plans_of,
+)
 from orderbook.rows import NewOrder, StoredOrder, write_rows
 from orderbook.settlement import Settlement
+from orderbook.special_rows import write_special
+from orderbook.steps import (
+    Cancelled,
+    Step,
+    StopStep,
+    described,
+    next_stop,
+)
 from sequencer.commands import Answer, Command
 from wallet.door import Posting, opened
 from wallet.items import Item, Refusal
 
-NAMED_BY_DIGEST = """
-SELECT order_id, digest FROM orderbook_clientorder WHERE digest = ANY(%s::uuid[])
-"""
-STORED_BY_ID = """
-SELECT id, market_id, user_id, side, time_in_force, price_ticks, quantity_lots,
-       client_order_id, entry_state, refusal, taken_lots, taken_minor, taken_fee_minor, state
-  FROM orderbook_order WHERE id = ANY(%s::bigint[])
-"""
 MAKER_FAULTS = frozenset(
     {Refusal.CREDIT_ACCOUNT_CLOSED, Refusal.CEILING_EXCEEDED, Refusal.BALANCE_OVERFLOW}
 )
@@ -71,24 +89,23 @@ class Batch:
         batch_id: int,
         *,
         deeds: Sequence[Deed] = (),
-        now_us: int = 0,
+        now_us: int,
     ) -> None:
         self.outcome = Outcome(memory, first_id(batch_id))
         self._memory = memory
         self._deeds = deeds
         self._now_us = now_us
-        self._plans = [
-            plan_of(command, memory, self.outcome.first_order_id + index)
-            for index, command in enumerate(commands[:ROWS_PER_BATCH])
-        ]
-        self._named: dict[bytes, StoredOrder | NewOrder] = {}
-        self._stored: dict[int, StoredOrder] = {}
+        self._plans: list[Plan | Answer] = plans_of(
+            commands, memory, self.outcome.first_order_id, now_us
+        )
+        self._known = Known(memory)
         self._stale: set[int] = set()
         self._posting: Posting | None = None
+        self._is_full = False
 
     def run(self) -> list[Answer]:
         """Decide and write as many of the commands as one commit carries, after the deeds."""
-        self._look_up()
+        self._known.look_up(self._plans)
         for deed in self._deeds:
             self.outcome.books.update(deed.books())
             deed.match()
@@ -100,6 +117,7 @@ class Batch:
             answers = self._settle_all()
             outcome = self.outcome
             with raw_cursor() as cursor:
+                write_special(cursor, outcome.special_rows())
                 return write_rows(
                     cursor,
                     list(outcome.orders.values()),
@@ -108,50 +126,43 @@ class Batch:
                     meanwhile=lambda: [tell() for tell in answers],
                 )
 
-    # -- what is known already -----------------------------------------------------------------
-
-    def _look_up(self) -> None:
-        """Read the orders that the batch's client order ids name already, and those to cancel."""
-        plans = [plan for plan in self._plans if not isinstance(plan, Answer)]
-        digests = [plan.digest for plan in plans if plan.digest is not None]
-        ids = {
-            plan.order_id
-            for plan in plans
-            if isinstance(plan, CancelPlan) and plan.order_id not in plan.trading.book.orders
-        }
-        named: dict[int, bytes] = {}
-        with raw_cursor() as cursor:
-            if digests:
-                cursor.execute(NAMED_BY_DIGEST, (uuid_array(digests),), prepare=True, binary=True)
-                named = {order_id: digest.bytes for order_id, digest in cursor.fetchall()}
-            ids.update(named)
-            ids.discard(0)
-            if ids:
-                cursor.execute(STORED_BY_ID, (array(ids),), prepare=True, binary=True)
-                self._stored.update((row[0], StoredOrder(*row)) for row in cursor.fetchall())
-        self._named.update((digest, self._stored[id]) for id, digest in named.items())
-
     # -- matching ahead ------------------------------------------------------------------------
 
     def _match_ahead(self) -> None:
         """Match all that is new as if everybody could pay, up to what one commit carries."""
-        claimed = {digest: order.id for digest, order in self._named.items()}
+        self._known.begin()
         room = ROWS_PER_BATCH
         for index, plan in enumerate(self._plans):
-            if isinstance(plan, Answer):
+            if isinstance(plan, Answer) or self._known.is_repeated(plan):
                 continue
-            if isinstance(plan, PlacePlan):
-                if plan.digest in claimed:
-                    continue
-                claimed[plan.digest] = plan.order_id
-            elif plan.digest is not None:
-                plan.order_id = claimed.get(plan.digest, 0)
             self.outcome.books.add(plan.trading.id)
             room -= plan.match()
             if room < 0 and index:
                 self._take_back_from(index)
                 del self._plans[index:]
                 return
+            if isinstance(plan, PlacePlan) and plan.halts:
+                room = -1
+            else:
+                room = self._match_stops(plan, room)
+            if room < 0:
+                del self._plans[index + 1 :]
+                return
+
+    def _match_stops(self, plan: Plan, room: int) -> int:
+        """Match the stops that a plan's trades elected, in their turns; answer the room left.
+
+        Below 0 the last one is taken back, and waits for the next batch with all others.
+        """
+        while step := next_stop(plan.trading, plan.at_id):
+            room -= step.match()
+            if room < 0:
+                plan.trading.book.undo_to(step.mark)
+                break
+            plan.stops.append(step)
+            if step.halts:
+                return -1
+        return room
 
     def _touched(self) -> tuple[set[int], set[int]]:
         """Find (or open) the accounts that matched plans touch, and the holds of their makers."""
@@ -165,17 +176,18 @@ class Batch:
         for plan in self._plans:
             if isinstance(plan, Answer) or plan.report is None:
                 continue
-            pairs.extend(plan.wallets())
-            hold_ids.update(self._holds(plan))
-            if plan.report.fills:
-                account_ids.add(plan.trading.fee_account_id)
+            for part in (plan, *plan.stops):
+                pairs.extend(part.wallets())
+                hold_ids.update(self._holds(part))
+                if part.report is not None and part.report.fills:
+                    account_ids.add(plan.trading.fee_account_id)
         self.outcome.accounts_known = self._memory.know_accounts(pairs)
         account_ids.update(self._memory.account(*pair) for pair in pairs)
         return account_ids, hold_ids
 
-    def _holds(self, plan: Plan) -> list[int]:
+    def _holds(self, part: Part) -> list[int]:
         hold_of = self._memory.hold_of
-        return [hold_of[order_id] for order_id in plan.makers() if order_id in hold_of]
+        return [hold_of[order_id] for order_id in part.holders() if order_id in hold_of]
 
     # -- settling ------------------------------------------------------------------------------
 
@@ -183,22 +195,28 @@ class Batch:
         answers: list[Telling] = []
         for index, plan in enumerate(self._plans):
             try:
-                answers.append(self._settle(plan))
+                told = self._settle(plan)
             except BatchFull:
                 assert index or self._deeds, "one command alone always fits"
-                self._take_back_from(index)
+                self._take_back_from(index, plan)
                 break
+            if told is not None:
+                answers.append(told)
             if isinstance(plan, PlacePlan) and self._halts(plan):
-                self._take_back_from(index + 1, is_matched=False)
+                self._is_full = True
+            elif not isinstance(plan, Answer) and plan.report is not None:
+                self._settle_stops(plan)
+            if self._is_full:
+                self._take_back_from(index + 1)
                 break
         return answers
 
-    def _halts(self, plan: PlacePlan) -> bool:
+    def _halts(self, step: PlacePlan | StopStep) -> bool:
         """Halt a market whose next trade would have left its band; the batch ends with that."""
-        row = self.outcome.orders.get(plan.order_id)
-        if not plan.halts or row is None or row.state == OrderState.REFUSED:
+        row = self.outcome.orders.get(step.order_id) or self.outcome.changes.get(step.order_id)
+        if not step.halts or row is None or row.state == OrderState.REFUSED:
             return False
-        trading = plan.trading
+        trading = step.trading
         change_market(
             self.outcome, trading, state=MarketState.HALTED,
             until_us=self._now_us + trading.schedule.halt_s * 1_000_000,
@@ -206,42 +224,46 @@ class Batch:
         )  # fmt: skip
         return True
 
-    def _settle(self, plan: Plan | Answer) -> Telling:
+    def _settle(self, plan: Plan | Answer) -> Telling | None:
+        """Carry out one plan. Nothing is told of a part of a command but its last."""
         if isinstance(plan, Answer):
             return partial(_same, plan)
-        if isinstance(plan, PlacePlan) and (named := self._named.get(plan.digest)):
+        if isinstance(plan, PlacePlan) and (named := self._known.named.get(plan.digest)):
             return _replay(plan, named)
         if plan.trading.id in self._stale or plan.report is None:
             self._match_again(plan)
         if isinstance(plan, CancelPlan):
             return self._settle_cancel(plan)
-        return self._settle_place(plan)
+        if isinstance(plan, CancelAllPlan):
+            return self._settle_cancel_all(plan)
+        if isinstance(plan, AmendPlan):
+            return self._settle_amend(plan)
+        return self._settle_place(plan) if isinstance(plan, PlacePlan) else None
 
-    def _match_again(self, plan: Plan) -> None:
+    def _match_again(self, part: Part) -> None:
         """Match a command whose book has changed since; its accounts may not be locked."""
-        self.outcome.books.add(plan.trading.id)
-        plan.match()
+        self.outcome.books.add(part.trading.id)
+        part.match()
         assert self._posting is not None
         ledger = self._posting.ledger
-        accounts = [self._memory.find_account(*pair) for pair in plan.wallets()]
-        if plan.makers():
-            accounts.append(plan.trading.fee_account_id)
+        accounts = [self._memory.find_account(*pair) for pair in part.wallets()]
+        if part.report is not None and part.report.fills:
+            accounts.append(part.trading.fee_account_id)
         if not all(account in ledger.accounts for account in accounts):
             raise BatchFull
-        if not all(hold in ledger.holds for hold in self._holds(plan)):
+        if not all(hold in ledger.holds for hold in self._holds(part)):
             raise BatchFull
 
-    def _take_back_from(self, index: int, *, is_matched: bool = True) -> None:
+    def _take_back_from(self, index: int, matched_now: Plan | Answer | None = None) -> None:
         """Undo the matching of this command and of all that were matched after it.
 
-        `is_matched` says that the first of them was matched on the book as it stands.
+        In a stale market nothing is matched ahead, but for the one command at hand.
         """
         undone: set[int] = set()
-        for position, plan in enumerate(self._plans[index:]):
+        for plan in self._plans[index:]:
             if isinstance(plan, Answer) or plan.mark < 0 or plan.trading.id in undone:
                 continue
-            is_standing = plan.trading.id not in self._stale or (is_matched and not position)
-            if is_standing:
+            if plan.trading.id not in self._stale or plan is matched_now:
                 plan.trading.book.undo_to(plan.mark)
             undone.add(plan.trading.id)
 
@@ -257,66 +279,135 @@ class Batch:
                 return result.refusal, index
         return Refusal.CREATED, 0
 
-    # -- a new order ---------------------------------------------------------------------------
+    # -- an order that enters ------------------------------------------------------------------
 
     def _settle_place(self, plan: PlacePlan) -> Telling:
-        assert self._posting is not None
-        while True:
-            report = plan.report
-            assert report is not None
-            if report.refusal:
-                return self._refuse(plan, report.refusal.code)
-            if refused := self._beyond_limit(plan, report):
-                plan.trading.book.undo_to(plan.mark)
-                self._stale.add(plan.trading.id)
-                return self._refuse(plan, refused)
-            charges = charges_of(plan, report, self._memory, self._posting.ledger)
-            refusal, index = self._pay(charges.chain)
-            if refusal is Refusal.CREATED:
-                return self._accept(plan, report, charges)
-            plan.trading.book.undo_to(plan.mark)
-            self._stale.add(plan.trading.id)
-            maker_order_id = charges.receivers.get(index)
-            if maker_order_id is None or refusal not in MAKER_FAULTS:
-                return self._refuse(plan, ORDER_REFUSALS.get(refusal, refusal.name.lower()))
-            self._expel(plan, maker_order_id)
-            try:
-                self._match_again(plan)
-            except BatchFull:
-                plan.trading.book.undo_to(plan.mark)
-                return partial(refused_answer, plan.command, "market_moved")
-
-    def _accept(self, plan: PlacePlan, report: matching.Report, charges: Charges) -> Telling:
-        assert self._posting is not None
-        ledger = self._posting.ledger
-        row = self._named[plan.digest] = self.outcome.add_order(plan)
-        for fill, settlement in zip(report.fills, charges.settlements, strict=True):
-            self.outcome.add_fill(row, fill, settlement, first_id(self._posting.batch))
-        hold_id = ledger.next_id - 1 if report.resting_lots else None
-        self.outcome.place(row, hold_id)
+        assert plan.report is not None
+        if plan.report.refusal:
+            return self._refuse(plan, plan.report.refusal.code)
+        charges, refusal = self._pay_for(plan)
+        if refusal == "market_moved":
+            return partial(refused_answer, plan.command, refusal)
+        if charges is None:
+            return self._refuse(plan, refusal)
+        row = self._known.named[plan.digest] = self.outcome.add_order(plan)
+        self.outcome.enter(row, plan, charges, *self._written())
         return partial(order_answer, plan.command, row, plan.trading)
 
     def _refuse(self, plan: PlacePlan, code: str) -> Telling:
-        row = self._named[plan.digest] = self.outcome.add_order(plan)
-        row.entry_state = row.state = OrderState.REFUSED
-        row.refusal, row.ended_id = code, row.id
+        row = self._known.named[plan.digest] = self.outcome.add_order(plan)
+        self.outcome.refuse(row, code)
         return partial(order_answer, plan.command, row, plan.trading)
 
-    def _expel(self, plan: PlacePlan, order_id: int) -> None:
-        """Cancel a resting order whose owner's wallet may not receive what it trades for."""
-        book = plan.trading.book
-        order = book.orders[order_id]
-        matching.cancel(book, order_id, order.owner_id)
-        self.release(order_id)
-        self.outcome.cancel(order, plan.trading.id, plan.order_id)
+    def _settle_amend(self, plan: AmendPlan) -> Telling:
+        report = plan.report
+        assert report is not None
+        if plan.has_no_stop:
+            return partial(refused_answer, plan.command, "order_has_no_stop_price")
+        if report.refusal is matching.Refusal.ORDER_UNKNOWN:
+            return self._nothing_there(plan, plan.found_id)
+        if report.refusal:
+            return partial(refused_answer, plan.command, report.refusal.code)
+        charges: Charges | None = None
+        if report.is_replaced or report.cancelled_lots:
+            charges, refusal = self._pay_for(plan)
+            if charges is None:
+                return partial(refused_answer, plan.command, refusal)
+            self.outcome.go_on(plan, charges, *self._written())
+        amended = amended_of(plan, charges)
+        return partial(amend_answer, plan.command, amended)
 
-    def _beyond_limit(self, plan: PlacePlan, report: matching.Report) -> str:
+    def _settle_stops(self, plan: Plan) -> None:
+        """Let the stops run that a plan's trades elected, as far as there is room for them."""
+        trading, ahead = plan.trading, deque(plan.stops)
+        while True:
+            if trading.id not in self._stale:
+                step = ahead.popleft() if ahead else None
+            else:
+                step = next_stop(trading, plan.at_id)
+            if step is None:
+                return
+            try:
+                if trading.id in self._stale:
+                    self._match_again(step)
+                if self._run_stop(step) and self._halts(step):
+                    self._is_full = True
+                    return
+            except BatchFull:
+                trading.book.undo_to(step.mark)
+                self._stale.add(trading.id)
+                self._is_full = True
+                return
+
+    def _run_stop(self, step: StopStep) -> bool:
+        """Pay for a stop that runs, or cancel it; say whether it ran."""
+        charges, _ = self._carry_out(step)
+        if charges is None:
+            book = step.trading.book
+            gone = described(book, step.order_id)
+            assert gone is not None
+            report = matching.cancel(book, step.order_id, step.user_id)
+            self.end(Cancelled(gone, report), step.trading, step.at_id)
+        else:
+            self.outcome.go_on(step, charges, *self._written())
+        return charges is not None
+
+    def _pay_for(self, plan: PlacePlan | AmendPlan) -> tuple[Charges | None, str]:
+        """Carry out a command's own order; a maker that was expelled may have moved the market."""
+        try:
+            return self._carry_out(plan)
+        except BatchFull:
+            if plan.trading.id not in self._stale:
+                raise
+            plan.trading.book.undo_to(plan.mark)
+            return None, "market_moved"
+
+    def _carry_out(self, step: Step) -> tuple[Charges | None, str]:
+        """Pay for a matched order; say why if it cannot be paid, and take its matching back.
+
+        Where a maker's wallet is at fault, that maker is expelled, and the order matched anew.
+        """
+        assert self._posting is not None
+        while True:
+            assert step.report is not None
+            if step.report.refusal:
+                return None, step.report.refusal.code
+            if refused := self._beyond_limit(step):
+                step.trading.book.undo_to(step.mark)
+                self._stale.add(step.trading.id)
+                return None, refused
+            charges = charges_of(step, self._memory, self._posting.ledger)
+            refusal, index = self._pay(charges.chain)
+            if refusal is Refusal.CREATED:
+                return charges, ""
+            step.trading.book.undo_to(step.mark)
+            self._stale.add(step.trading.id)
+            maker_order_id = charges.receivers.get(index)
+            if maker_order_id is None or refusal not in MAKER_FAULTS:
+                return None, ORDER_REFUSALS.get(refusal, refusal.name.lower())
+            self._expel(step, maker_order_id)
+            self._match_again(step)
+
+    def _beyond_limit(self, step: Step) -> str:
         """Say why what is left of an order may not wait beside its owner's others, or nothing."""
-        if not report.resting_lots:
+        orders, notional_minor = step.adds_waiting()
+        if not orders and notional_minor <= 0:
             return ""
-        trading, order = plan.trading, plan.order
-        notional_minor = order.price_ticks * report.resting_lots * trading.tick_minor
-        return self._memory.exposure.refusal(order.owner_id, trading.quote_id, notional_minor)
+        exposure, quote_id = self._memory.exposure, step.trading.quote_id
+        return exposure.refusal(step.user_id, quote_id, notional_minor, orders)
+
+    def _written(self) -> tuple[int, int]:
+        """The id of the last ledger item, and the ledger batch's name."""
+        assert self._posting is not None
+        return self._posting.ledger.next_id - 1, self.ledger_batch_id
+
+    def _expel(self, step: Step, order_id: int) -> None:
+        """Cancel a resting order whose owner's wallet may not receive what it trades for."""
+        book = step.trading.book
+        gone = described(book, order_id)
+        assert gone is not None
+        report = matching.cancel(book, order_id, gone.owner_id)
+        self.end(Cancelled(gone, report), step.trading, step.at_id)
 
     # -- an auction ----------------------------------------------------------------------------
 
@@ -338,29 +429,40 @@ class Batch:
         assert refusal is Refusal.CREATED or (refusal in MAKER_FAULTS and index in receivers)
         return refusal, receivers.get(index, 0), settlement
 
-    # -- a cancellation ------------------------------------------------------------------------
+    # -- cancellations -------------------------------------------------------------------------
 
     def _settle_cancel(self, plan: CancelPlan) -> Telling:
         assert plan.report is not None
         if plan.report.refusal:
-            return self._nothing_to_cancel(plan)
-        assert plan.order is not None
-        self.release(plan.order_id)
-        self.outcome.cancel(plan.order, plan.trading.id, plan.ended_id)
+            return self._nothing_there(plan, plan.order_id)
+        self._end_all(plan.ended, plan)
         return partial(cancel_answer, plan.command, plan.order_id, plan.trading)
 
-    def release(self, order_id: int) -> None:
-        """Give back all that an order still has on hold."""
-        refusal, _ = self._pay([release(order_id, self._memory)])
-        assert refusal is Refusal.CREATED, refusal
+    def _settle_cancel_all(self, plan: CancelAllPlan) -> Telling | None:
+        self._end_all(plan.ended, plan)
+        if plan is not plan.parts[-1]:
+            return None
+        cancelled = sum(len(part.ended) for part in plan.parts)
+        left = sum(part.left for part in plan.parts)
+        return partial(cancel_all_answer, plan.command, cancelled, left)
 
-    def _nothing_to_cancel(self, plan: CancelPlan) -> Telling:
-        """Say why there is nothing to cancel; another's order does not exist for the asker."""
-        order_id = plan.order_id
+    def _end_all(self, ended: list[Cancelled], plan: CancelPlan | CancelAllPlan) -> None:
+        for cancelled in ended:
+            self.end(cancelled, plan.trading, plan.at_id)
+
+    def end(self, cancelled: Cancelled, trading: Trading, at_id: int) -> None:
+        """Release the hold of an order that left the book, and note that it is over."""
+        refusal, _ = self._pay([release(cancelled.what.order_id, self._memory)])
+        assert refusal is Refusal.CREATED, refusal
+        for gone in (cancelled.what, *cancelled.report.dropped):
+            self.outcome.cancel(gone, trading.id, at_id)
+
+    def _nothing_there(self, plan: CancelPlan | AmendPlan, order_id: int) -> Telling:
+        """Say why there is no live order; another's order does not exist for the asker."""
         known = (
             self.outcome.changes.get(order_id)
             or self.outcome.orders.get(order_id)
-            or self._stored.get(order_id)
+            or self._known.stored.get(order_id)
         )
         is_own = known and (known.user_id, known.market_id) == (
             plan.command.user_id, plan.trading.id,
@@ -368,6 +470,8 @@ class Batch:
         if known is None or not is_own:
             return partial(refused_answer, plan.command, "unknown_order")
         if known.state == OrderState.CANCELLED:
+            if isinstance(plan, AmendPlan):
+                return partial(refused_answer, plan.command, "order_already_cancelled")
             return partial(cancel_answer, plan.command, order_id, plan.trading, replayed=True)
         if known.state == OrderState.REFUSED:
             return partial(refused_answer, plan.command, "order_already_refused")
@@ -376,14 +480,7 @@ class Batch:
 
 def _replay(plan: PlacePlan, named: StoredOrder | NewOrder) -> Telling:
     """Answer a client order id that was used before: as the first time, or refuse the reuse."""
-    order = plan.order
-    asked = (
-        plan.trading.id, order.side, order.price_ticks, order.quantity_lots, order.time_in_force,
-    )  # fmt: skip
-    before = (
-        named.market_id, named.side, named.price_ticks, named.quantity_lots, named.time_in_force,
-    )  # fmt: skip
-    if asked != before:
+    if content_of(plan) != named.content:
         return partial(refused_answer, plan.command, "client_order_id_reused")
     return partial(order_answer, plan.command, named, plan.trading, replayed=True)
 

@@ -41,6 +41,7 @@ import msgspec
 from sortedcontainers import SortedList
 
 from orderbook.instructions import Place, Side
+from orderbook.ladders import LARGEST_PRICE_TICKS, NO_KEY, Ladder, Level, Order
 from orderbook.stops import Stops
 
 __all__ = [
@@ -48,9 +49,6 @@ __all__ = [
     "RestingOrder", "Side", "Special",
 ]  # fmt: skip
 
-NO_KEY = 1 << 62
-"""The key of the best level of an empty ladder: worse than any price."""
-LARGEST_PRICE_TICKS = NO_KEY - 1
 _BUY, _SELL = Side.BUY, Side.SELL
 
 
@@ -88,84 +86,6 @@ class Depth(NamedTuple):
 
     bids: list[tuple[int, int]]
     asks: list[tuple[int, int]]
-
-
-class Order(msgspec.Struct, gc=False, eq=False):
-    """A waiting order in its queue. `lots` is what is left of it, hidden lots not counted.
-
-    Only a book holds orders. The garbage collector never looks at them, because a million of
-    them would make it slow; `Book.__del__` takes their links apart instead.
-    """
-
-    order_id: int
-    owner_id: int
-    lots: int
-    level: Level
-    prev: Order | None
-    next: Order | None
-
-    @property
-    def side(self) -> Side:
-        return self.level.ladder.side
-
-    @property
-    def price_ticks(self) -> int:
-        return self.level.price_ticks
-
-
-class Level:
-    """All orders at one price of one side, oldest first, and how many lots they are."""
-
-    __slots__ = ("first", "key", "ladder", "last", "lots", "price_ticks")
-
-    def __init__(self, ladder: Ladder, key: int) -> None:
-        self.ladder = ladder
-        self.key = key
-        self.price_ticks = -key if ladder.side is _BUY else key
-        self.lots = 0
-        self.first: Order | None = None
-        self.last: Order | None = None
-
-    def orders(self) -> Iterator[Order]:
-        """The orders of this price, oldest first."""
-        order = self.first
-        while order is not None:
-            yield order
-            order = order.next
-
-
-class Ladder:
-    """One side's price levels, best first. `best_key` is kept, because every order asks."""
-
-    __slots__ = ("best_key", "keys", "levels", "side")
-
-    def __init__(self, side: Side) -> None:
-        self.side = side
-        self.keys: SortedList[int] = SortedList()
-        self.levels: dict[int, Level] = {}
-        self.best_key = NO_KEY
-
-    def add(self, level: Level) -> None:
-        """Show a level that has orders. Cost: logarithmic in the number of levels."""
-        key = level.key
-        self.levels[key] = level
-        self.keys.add(key)
-        if key < self.best_key:
-            self.best_key = key
-
-    def drop(self, level: Level) -> None:
-        """Take away a level whose last order left."""
-        key = level.key
-        del self.levels[key]
-        if key != self.best_key:
-            self.keys.remove(key)
-        else:
-            self.keys.pop(0)
-            self.best_key = self.keys[0] if self.keys else NO_KEY
-
-    def __iter__(self) -> Iterator[Level]:
-        """The levels, best first."""
-        return map(self.levels.__getitem__, self.keys)
 
 
 class Book:

@@ -18,12 +18,12 @@ from accounts.models import User
 from edge import audit
 from orderbook import matching
 from orderbook.auction import Cross, is_crossed, uncross
-from orderbook.book import Order
 from orderbook.lifecycle import may_follow
 from orderbook.matching import MarketState
 from orderbook.memory import STATE_NAMES, Trading
 from orderbook.outcome import Outcome
 from orderbook.settlement import Settlement
+from orderbook.steps import Cancelled, described
 from wallet.items import Refusal
 
 UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,8 +53,8 @@ class Settling(Protocol):
     def ledger_batch_id(self) -> int:
         """The ledger's name for the batch: its first transfer's id."""
 
-    def release(self, order_id: int) -> None:
-        """Give back all that an order still has on hold."""
+    def end(self, cancelled: Cancelled, trading: Trading, at_id: int) -> None:
+        """Release the hold of an order that left the book, and note that it is over."""
 
     def pay_cross(self, trading: Trading, cross: Cross) -> tuple[Refusal, int, Settlement]:
         """Put a trade of two waiting orders through the ledger.
@@ -96,30 +96,30 @@ class Removal(Deed):
 
     trading: Trading
     order_ids: Sequence[int]
-    removed: list[Order] = field(default_factory=list)
+    removed: list[Cancelled] = field(default_factory=list)
 
     def match(self) -> None:
         book = self.trading.book
         for order_id in self.order_ids:
-            order = book.orders.get(order_id)
-            if order is not None:
-                matching.cancel(book, order_id, order.owner_id)
-                self.removed.append(order)
+            gone = described(book, order_id)
+            if gone is not None:
+                report = matching.cancel(book, order_id, gone.owner_id)
+                self.removed.append(Cancelled(gone, report))
 
     def wallets(self) -> list[tuple[int, int]]:
         trading = self.trading
-        return [(order.owner_id, trading.sides_of(order.side)[0]) for order in self.removed]
+        gone = [removed.what for removed in self.removed]
+        return [(order.owner_id, trading.sides_of(order.side)[0]) for order in gone]
 
     def orders(self) -> list[int]:
-        return [order.order_id for order in self.removed]
+        return [removed.what.order_id for removed in self.removed]
 
     def books(self) -> list[int]:
         return [self.trading.id]
 
     def settle(self, batch: Settling) -> None:
-        for order in self.removed:
-            batch.release(order.order_id)
-            batch.outcome.cancel(order, self.trading.id, batch.outcome.first_order_id)
+        for removed in self.removed:
+            batch.end(removed, self.trading, batch.outcome.first_order_id)
 
 
 @dataclass(eq=False)
@@ -200,10 +200,10 @@ class Uncrossing(Deed):
         """Cancel an order whose owner's wallet may not receive what it traded for."""
         book = self.trading.book
         book.undo_to(cross.mark)
-        order = book.orders[faulty_id]
-        matching.cancel(book, faulty_id, order.owner_id)
-        batch.release(faulty_id)
-        batch.outcome.cancel(order, self.trading.id, batch.outcome.first_order_id)
+        gone = described(book, faulty_id)
+        assert gone is not None
+        report = matching.cancel(book, faulty_id, gone.owner_id)
+        batch.end(Cancelled(gone, report), self.trading, batch.outcome.first_order_id)
 
 
 @dataclass(eq=False)

@@ -90,10 +90,10 @@ def _orders_moved(outcome: Outcome, memory: Memory) -> Iterator[OrderMoved]:
         yield _entered(row)
     for change in outcome.changes.values():
         book = memory.markets[change.market_id].book
-        left = book.lots_left(change.order_id) if book.is_live(change.order_id) else 0
+        left = book.lots_left(change.id) if book.is_live(change.id) else 0
         yield OrderMoved(
-            str(change.order_id), change.user_id, change.market_id, False, _STATES[change.state],
-            left, change.lots, change.minor, change.fee_minor,
+            str(change.id), change.user_id, change.market_id, False, _STATES[change.state],
+            left, change.lots, change.made_minor, change.made_fee_minor,
         )  # fmt: skip
 
 
@@ -102,6 +102,6 @@ def _entered(row: NewOrder) -> OrderMoved:
     return OrderMoved(
         str(row.id), row.user_id, row.market_id, True, _STATES[row.state],
         row.remaining_lots if row.state == OrderState.OPEN else 0,
-        row.quantity_lots - row.remaining_lots, row.taken_minor + row.made_minor,
+        row.quantity_lots - row.reduced_lots - row.remaining_lots, row.taken_minor + row.made_minor,
         row.taken_fee_minor + row.made_fee_minor,
     )  # fmt: skip

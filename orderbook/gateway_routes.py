@@ -1,4 +1,4 @@
-"""What the gateway accepts for the market: place an order, cancel it.
+"""What the gateway accepts for the market: place an order, change it, cancel it or all.
 
 Each function is quick and pure: it checks a request's shape and makes a command of it.
 Whether the market takes the order is the engine's to say.
@@ -11,15 +11,18 @@ from dataclasses import replace
 
 from edge.problems import Refusal
 from orderbook.commands import (
+    AMEND,
     CANCEL,
+    CANCEL_ALL,
     CANCEL_REQUEST,
-    ORDER_REQUEST,
     PLACE,
+    CancelAll,
     CancelOrder,
-    PlaceOrder,
+    Side,
     encode,
 )
-from orderbook.directory import MarketDirectory
+from orderbook.directory import Listing, MarketDirectory
+from orderbook.requests import read_amendment, read_order
 from sequencer.admission import Priority
 from sequencer.batches import BATCH_LIMIT_BYTES
 from sequencer.routes import Draft, Request, Route, malformed, read_json
@@ -37,65 +40,101 @@ class UnknownOrder(Refusal):
     status = 404
 
 
-def routes(directory: MarketDirectory) -> list[Route]:
-    """The market's routes, over a directory that somebody keeps fresh."""
+class Drafts:
+    """Makes commands of requests, over a directory that somebody keeps fresh."""
 
-    def place(request: Request) -> Draft:
-        listing = directory.find(request.path_values["market"])
-        order = read_json(request.body, ORDER_REQUEST)
-        command = PlaceOrder(
-            listing.market_id,
-            order.client_order_id or request.id,
-            order.side,
-            order.price,
-            order.quantity,
-            order.time_in_force,
-        )
-        return Draft(PLACE, listing.shard, encode(command))
+    def __init__(self, directory: MarketDirectory) -> None:
+        self._directory = directory
 
-    def cancel(request: Request) -> Draft:
-        listing = directory.find(request.path_values["market"])
-        text = request.path_values["order_id"]
-        if not _ORDER_ID.match(text):
-            raise UnknownOrder
-        return Draft(CANCEL, listing.shard, encode(CancelOrder(listing.market_id, int(text), "")))
+    def place(self, request: Request) -> Draft:
+        listing = self._listing(request)
+        order = read_order(request.body, listing.market_id, request.id)
+        return Draft(PLACE, listing.shard, encode(order))
 
-    def cancel_by_client_id(request: Request) -> Draft:
-        listing = directory.find(request.path_values["market"])
-        text = request.path_values["client_order_id"]
-        if not _CLIENT_ORDER_ID.match(text):
-            raise UnknownOrder
-        return Draft(CANCEL, listing.shard, encode(CancelOrder(listing.market_id, 0, text)))
+    def amend(self, request: Request) -> Draft:
+        listing = self._listing(request)
+        order_id = _order_id(request.path_values["order_id"])
+        change = read_amendment(request.body, listing.market_id, order_id)
+        return Draft(AMEND, listing.shard, encode(change))
 
-    def cancel_in_batch(request: Request) -> Draft:
+    def amend_by_client_id(self, request: Request) -> Draft:
+        listing = self._listing(request)
+        name = _client_order_id(request.path_values["client_order_id"])
+        change = read_amendment(request.body, listing.market_id, client_order_id=name)
+        return Draft(AMEND, listing.shard, encode(change))
+
+    def cancel(self, request: Request) -> Draft:
+        listing = self._listing(request)
+        order_id = _order_id(request.path_values["order_id"])
+        return Draft(CANCEL, listing.shard, encode(CancelOrder(listing.market_id, order_id, "")))
+
+    def cancel_by_client_id(self, request: Request) -> Draft:
+        listing = self._listing(request)
+        name = _client_order_id(request.path_values["client_order_id"])
+        return Draft(CANCEL, listing.shard, encode(CancelOrder(listing.market_id, 0, name)))
+
+    def cancel_in_batch(self, request: Request) -> Draft:
         named = read_json(request.body, CANCEL_REQUEST)
         if (named.order_id is None) == (named.client_order_id is None):
             raise malformed("Name the order by `order_id` or by `client_order_id`.")
-        draft = cancel if named.order_id is not None else cancel_by_client_id
+        draft = self.cancel if named.order_id is not None else self.cancel_by_client_id
         order = {"order_id": named.order_id or "", "client_order_id": named.client_order_id or ""}
         return draft(replace(request, path_values={**request.path_values, **order}))
 
+    def cancel_all(self, request: Request) -> Draft:
+        listing = self._listing(request)
+        command = CancelAll(listing.market_id, _side(request.query))
+        return Draft(CANCEL_ALL, listing.shard, encode(command))
+
+    def _listing(self, request: Request) -> Listing:
+        return self._directory.find(request.path_values["market"])
+
+
+def routes(directory: MarketDirectory) -> list[Route]:
+    """The market's routes."""
+    drafts = Drafts(directory)
+    scope, first = "orders:write", Priority.CANCEL
+    one, by_client_id = ORDERS + "{order_id}/", ORDERS + "by-client-id/{client_order_id}/"
     return [
-        Route("POST", ORDERS, scope="orders:write", draft=place),
+        Route("POST", ORDERS, scope=scope, draft=drafts.place),
         Route(
             "POST",
             ORDERS + "batch/",
-            scope="orders:write",
-            verbs={"place": place, "cancel": cancel_in_batch},
+            scope=scope,
+            verbs={"place": drafts.place, "cancel": drafts.cancel_in_batch},
             body_limit_bytes=BATCH_LIMIT_BYTES,
         ),
+        Route("PATCH", one, scope=scope, draft=drafts.amend),
+        Route("PATCH", by_client_id, scope=scope, draft=drafts.amend_by_client_id),
+        Route("DELETE", one, scope=scope, draft=drafts.cancel, priority=first),
         Route(
-            "DELETE",
-            ORDERS + "{order_id}/",
-            scope="orders:write",
-            draft=cancel,
-            priority=Priority.CANCEL,
+            "DELETE", by_client_id, scope=scope, draft=drafts.cancel_by_client_id, priority=first
         ),
-        Route(
-            "DELETE",
-            ORDERS + "by-client-id/{client_order_id}/",
-            scope="orders:write",
-            draft=cancel_by_client_id,
-            priority=Priority.CANCEL,
-        ),
+        Route("DELETE", ORDERS, scope=scope, draft=drafts.cancel_all, priority=first),
     ]
+
+
+def _order_id(text: str) -> int:
+    if not _ORDER_ID.match(text):
+        raise UnknownOrder
+    return int(text)
+
+
+def _client_order_id(text: str) -> str:
+    if not _CLIENT_ORDER_ID.match(text):
+        raise UnknownOrder
+    return text
+
+
+def _side(query: bytes) -> Side | None:
+    """Read `?side=`, the one thing that the query of a collection may say."""
+    if not query:
+        return None
+    name, _, value = query.decode("latin-1").partition("=")
+    if name != "side" or value not in set(Side):
+        raise Refusal(
+            "Only `side=buy` or `side=sell` may be asked.",
+            code="invalid_request", title="The request is not valid", status=400,
+            errors=[{"pointer": "?side", "code": "invalid", "detail": "`buy` or `sell`"}],
+        )  # fmt: skip
+    return Side(value)

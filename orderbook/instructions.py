@@ -20,6 +20,15 @@ class Side(IntEnum):
     SELL = 2
 
 
+class OrderType(IntEnum):
+    """What a client called the order. The numbers are stored; the book goes by the rest."""
+
+    LIMIT = 0
+    MARKET = 1
+    STOP = 2
+    STOP_LIMIT = 3
+
+
 class TimeInForce(IntEnum):
     """How long an order lives, and whether it may take or wait. The numbers are stored.
 

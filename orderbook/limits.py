@@ -41,10 +41,11 @@ class Exposure:
         self._count(user_id, quote_id, orders, notional_minor)
         self._journal.append((user_id, quote_id, orders, notional_minor))
 
-    def refusal(self, user_id: int, quote_id: int, notional_minor: int) -> str:
-        """Why one more order of this notional may not wait: a code, or nothing."""
+    def refusal(self, user_id: int, quote_id: int, notional_minor: int, orders: int = 1) -> str:
+        """Why more orders of this notional may not wait: a code, or nothing."""
         limit = self.own.get(user_id, self.everybodys)
-        if limit.orders is not None and self.orders.get(user_id, 0) >= limit.orders:
+        count = self.orders.get(user_id, 0) + orders
+        if limit.orders is not None and orders > 0 and count > limit.orders:
             return "too_many_open_orders"
         if limit.notional_minor is None:
             return ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import msgspec
 from django.db import connection, transaction
@@ -15,10 +16,20 @@ from django.db import connection, transaction
 from edge.postgres import raw_cursor
 from orderbook.auction import collect
 from orderbook.bands import band_around, is_beyond, place_within
-from orderbook.book import Book, Side
+from orderbook.book import Book, Order, Side, Special
+from orderbook.instructions import Conditions, Place, SelfTrade, TimeInForce
 from orderbook.lifecycle import Schedule
 from orderbook.limits import NO_LIMIT, Exposure, Limit
-from orderbook.matching import MarketState, Place, Refusal, Report, Terms, place
+from orderbook.matching import (
+    Dropped,
+    MarketState,
+    Refusal,
+    Report,
+    Terms,
+    enter,
+    place,
+    trigger,
+)
 from orderbook.models import Market, TradingLimit
 from wallet.accounts import FEES, Purpose, open_accounts
 
@@ -36,9 +47,11 @@ NEWEST_ORDER = "SELECT coalesce(max(id), 0) FROM orderbook_order WHERE market_id
 LAST_PRICE = """
 SELECT price_ticks FROM orderbook_fill WHERE market_id = %s ORDER BY id DESC LIMIT 1
 """
-RESTING_ORDERS = """
-SELECT id, user_id, side, price_ticks, remaining_lots, hold_id
-  FROM orderbook_order WHERE market_id = %s AND state = 0 ORDER BY id
+LIVE_ORDERS = """
+SELECT id, user_id, side, price_ticks, shown_lots, hold_id,
+       CASE WHEN is_special THEN ARRAY[remaining_lots, time_in_force, self_trade, stop_ticks,
+            minimum_lots, peak_lots, expires_us, partner_id, turn, priority_id] END
+  FROM orderbook_live WHERE market_id = %s ORDER BY priority_id, priority_index
 """
 
 STATES = {
@@ -108,6 +121,21 @@ class Trading:
         reference_ticks = self.book.last_ticks or self.reference_ticks
         return place_within(self.book, order, band_around(reference_ticks, self.dynamic_band_bps))
 
+    def run_stop(self) -> tuple[Report, bool]:
+        """Match the stop whose turn it is; say whether the market must halt."""
+        if not self.dynamic_band_bps:
+            return trigger(self.book), False
+        band = band_around(self.book.last_ticks or self.reference_ticks, self.dynamic_band_bps)
+        halts = False
+
+        def within(book: Book, order: Place, most_fills: int, dropped: list[Dropped]) -> Report:
+            nonlocal halts
+            entering = partial(_enter, dropped)
+            report, halts = place_within(book, order, band, most_fills, via=entering)
+            return report
+
+        return trigger(self.book, via=within), halts
+
     def rule(self, side: Side, price_ticks: int) -> Refusal:
         """Say whether an order of this limit is beyond the market's static band."""
         if not self.static_band_bps:
@@ -147,6 +175,10 @@ class Trading:
         return self.terms.lot_units
 
 
+def _enter(dropped: list[Dropped], book: Book, order: Place, most_fills: int) -> Report:
+    return enter(book, order, most_fills, dropped)
+
+
 def _microseconds(moment: datetime | None) -> int:
     return 0 if moment is None else (moment - UNIX_EPOCH) // timedelta(microseconds=1)
 
@@ -166,12 +198,16 @@ def terms_of(market: Market) -> Terms:
 
 
 class Memory:
-    """The markets of one shard, the hold behind each resting order, and account ids."""
+    """The markets of one shard, the hold behind each live order, whose it is, and account ids.
+
+    `orders_of` says of each person with live orders which these are, and of which market.
+    """
 
     def __init__(self, shard: int) -> None:
         self.shard = shard
         self.markets: dict[int, Trading] = {}
         self.hold_of: dict[int, int] = {}
+        self.orders_of: dict[int, dict[int, int]] = {}
         self.exposure = Exposure()
         self.watched: dict[int | None, list[tuple[int, int]]] = {}
         """The orders (market, order) of API keys that have a dead man's switch."""
@@ -184,6 +220,7 @@ class Memory:
         """Forget everything and read it again. About 4 s for a million resting orders."""
         self.markets.clear()
         self.hold_of.clear()
+        self.orders_of.clear()
         self._accounts.clear()
         self.exposure.clear()
         self.watched.clear()
@@ -228,9 +265,12 @@ class Memory:
     def _let_go(self, market_id: int) -> None:
         """Forget a market that was moved to another shard."""
         trading = self.markets.pop(market_id)
-        for order in trading.book.orders.values():
-            del self.hold_of[order.order_id]
-            self._expose(trading, order.owner_id, -1, order.price_ticks, -order.lots)
+        book = trading.book
+        live: list[Order | Place] = [*book.orders.values(), *book.stops.commands.values()]
+        for order in live:
+            self.set_hold(order.order_id, order.owner_id, market_id, None)
+            left = book.lots_left(order.order_id)
+            self._expose(trading, order.owner_id, -1, order.price_ticks, -left)
         self.exposure.forget()
 
     def _expose(
@@ -243,25 +283,51 @@ class Memory:
         trading = Trading(market)
         fees = Purpose(None, market.quote_asset_id, FEES, f"market {market.code}"[:60])
         trading.fee_account_id = open_accounts([fees])[fees]
-        with connection.cursor() as cursor:
-            cursor.execute(LAST_PRICE, [market.pk])
-            last = cursor.fetchone() or (0,)
-        trading.book = Book.load(self._resting_rows(trading), last_ticks=last[0])
+        trading.book = self.book_of(trading)
         self.exposure.forget()
         with connection.cursor() as cursor:
             cursor.execute(NEWEST_ORDER, [[market.pk]])
             self.newest_order_id = max(self.newest_order_id, cursor.fetchone()[0])
         return trading
 
-    def _resting_rows(self, trading: Trading) -> Iterator[tuple[int, int, int, int, int]]:
-        """The market's resting orders by id, which is their priority; notes their holds."""
+    def book_of(self, trading: Trading) -> Book:
+        """Read a market's book: its live orders in their priority. Notes their holds."""
+        with connection.cursor() as cursor:
+            cursor.execute(LAST_PRICE, [trading.id])
+            (last_ticks,) = cursor.fetchone() or (0,)
+        stops: list[tuple[Place, int]] = []
+        specials: dict[int, Special] = {}
+        return Book.load(
+            self._live_rows(trading, stops, specials),
+            stops=stops, specials=_paired(specials), last_ticks=last_ticks,
+        )  # fmt: skip
+
+    def _live_rows(
+        self, trading: Trading, stops: list[tuple[Place, int]], specials: dict[int, Special]
+    ) -> Iterator[tuple[int, int, int, int, int]]:
+        """The orders that wait in the book; those that wait for their price go to `stops`."""
         with transaction.atomic(), connection.chunked_cursor() as cursor:
-            cursor.execute(RESTING_ORDERS, [trading.id])
+            cursor.execute(LIVE_ORDERS, [trading.id])
             while rows := cursor.fetchmany(FETCH_ROWS):
-                for *order, hold_id in rows:
-                    self.hold_of[order[0]] = hold_id
-                    self._expose(trading, order[1], 1, order[3], order[4])
-                    yield tuple(order)
+                for *order, hold_id, beside in rows:
+                    self.set_hold(order[0], order[1], trading.id, hold_id)
+                    left = order[4] if beside is None else beside[0]
+                    self._expose(trading, order[1], 1, order[3], left)
+                    if beside is None or set_apart(order, beside, stops, specials):
+                        yield tuple(order)
+                    if beside is not None:
+                        self.newest_order_id = max(self.newest_order_id, beside[-1])
+
+    def set_hold(self, order_id: int, user_id: int, market_id: int, hold_id: int | None) -> None:
+        """Note the hold of a live order; None: it lives no more."""
+        if hold_id is not None:
+            self.hold_of[order_id] = hold_id
+            self.orders_of.setdefault(user_id, {})[order_id] = market_id
+        elif self.hold_of.pop(order_id, None) is not None:
+            own = self.orders_of[user_id]
+            del own[order_id]
+            if not own:
+                del self.orders_of[user_id]
 
     def know_limits(self) -> None:
         """Read what people may have waiting."""
@@ -306,3 +372,38 @@ class Memory:
         """The transaction that opened these failed: they may not exist."""
         for pair in pairs:
             self._accounts.pop(pair, None)
+
+
+def set_apart(
+    order: list[int],
+    beside: list[int],
+    stops: list[tuple[Place, int]],
+    specials: dict[int, Special],
+) -> bool:
+    """Note what sets a live order apart, as it was read; say whether it waits in the book."""
+    remaining, in_force, self_trade, stop, minimum, peak, expires, partner_id, turn, _ = beside
+    order_id, owner_id, side, price_ticks, shown = order
+    is_stop = stop > 0
+    specials[order_id] = Special(
+        peak_lots=0 if is_stop else peak,
+        hidden_lots=0 if is_stop else remaining - shown,
+        expires_us=expires,
+        partner_id=partner_id,
+    )
+    if is_stop:
+        conditions = Conditions(
+            stop_ticks=stop, minimum_lots=minimum, peak_lots=peak, expires_us=expires
+        )
+        command = Place(
+            order_id, owner_id, Side(side), price_ticks, remaining, TimeInForce(in_force),
+            SelfTrade(self_trade), conditions,
+        )  # fmt: skip
+        stops.append((command, turn))
+    return not is_stop
+
+
+def _paired(specials: dict[int, Special]) -> Iterator[tuple[int, Special]]:
+    """Leave out partners that do not live any more: such an order excludes nobody."""
+    for order_id, special in specials.items():
+        is_alone = special.partner_id not in specials
+        yield order_id, msgspec.structs.replace(special, partner_id=0) if is_alone else special

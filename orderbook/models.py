@@ -23,13 +23,14 @@ from orderbook.feed_models import (
     Projection,
     Projector,
 )
+from orderbook.special_models import SpecialOrder
 from orderbook.venue_models import DeadMansSwitch, Instruction, TradingLimit, VenueTime
 from wallet.models import Asset
 
 __all__ = [
     "BookChange", "Candle", "ClientOrder", "DeadMansSwitch", "Feed", "Fill", "Instruction",
     "Market", "Order", "OrderQuerySet", "OrderState", "OwnEvent", "OwnFeed", "PriceLevel",
-    "Projection", "Projector", "TradingLimit", "VenueTime",
+    "Projection", "Projector", "SpecialOrder", "TradingLimit", "VenueTime",
 ]  # fmt: skip
 
 
@@ -184,6 +185,8 @@ class Order(models.Model):
     hold_id = models.BigIntegerField(null=True)
     ended_id = models.BigIntegerField(null=True)
     key_id = models.BigIntegerField(null=True, help_text="The API key that placed it.")
+    kind = models.SmallIntegerField(default=0, db_default=0)
+    self_trade = models.SmallIntegerField(default=0, db_default=0)
 
     objects = OrderQuerySet.as_manager()
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orderbook.auction import Cross
-from orderbook.book import Order, Side
-from orderbook.matching import Fill
+from orderbook.book import Side
+from orderbook.charges import Charges
+from orderbook.instructions import OrderType, Place
+from orderbook.matching import Dropped, Fill, Report
 from orderbook.memory import Memory, Trading
 from orderbook.models import OrderState
 from orderbook.plans import PlacePlan
 from orderbook.rows import NewFill, NewOrder, OrderChange
 from orderbook.settlement import Settlement
+from orderbook.special_rows import SpecialRow
+from orderbook.steps import AmendStep, Step
+from orderbook.stops import stop_ticks_of
 
 
 class Outcome:
@@ -30,46 +35,169 @@ class Outcome:
         self.accounts_known: list[tuple[int, int]] = []
         self.has_turned_markets = False
         self._memory = memory
-        self._holds_before: dict[int, int | None] = {}
+        self._holds_before: dict[int, tuple[int, int, int | None]] = {}
+        self._specials: dict[int, SpecialRow] = {}
+        self._requeued = 0
 
     # -- deciding ------------------------------------------------------------------------------
 
     def add_order(self, plan: PlacePlan) -> NewOrder:
-        """Begin the row of a new order, as it was asked for."""
-        order = plan.order
-        row = NewOrder(
-            order.order_id, plan.trading.id, order.owner_id, order.side, order.time_in_force,
-            order.price_ticks, order.quantity_lots, plan.client_order_id, plan.digest,
-            OrderState.OPEN, OrderState.OPEN, order.quantity_lots, key_id=plan.command.key_id,
-        )  # fmt: skip
-        self.orders[row.id] = row
+        """Begin the row of a new order, as it was asked for; of a pair, both."""
+        row = self._add_row(plan, plan.order, plan.kind)
+        if plan.guard is not None:
+            row.guard = self._add_row(plan, plan.guard, plan.guard_kind)
+            self._special(row.id, row.market_id).partner_id = row.guard.id
+            self._special(row.guard.id, row.market_id).partner_id = row.id
         return row
 
-    def add_fill(
-        self, taker: NewOrder, fill: Fill, settlement: Settlement, ledger_batch_id: int
+    def _add_row(self, plan: PlacePlan, order: Place, kind: OrderType) -> NewOrder:
+        is_guard = order is plan.guard
+        row = self.orders[order.order_id] = NewOrder(
+            order.order_id, plan.trading.id, order.owner_id, order.side, order.time_in_force,
+            order.price_ticks, order.quantity_lots, "" if is_guard else plan.client_order_id,
+            None if is_guard else plan.digest, OrderState.OPEN, OrderState.OPEN,
+            order.quantity_lots, kind=kind, self_trade=order.self_trade,
+            key_id=plan.command.key_id,
+        )  # fmt: skip
+        if order.conditions is not None:
+            asked = row.conditions = order.conditions
+            special = self._special(row.id, row.market_id)
+            special.stop_ticks, special.minimum_lots = asked.stop_ticks, asked.minimum_lots
+            special.peak_lots, special.expires_us = asked.peak_lots, asked.expires_us
+        return row
+
+    def refuse(self, row: NewOrder, code: str) -> None:
+        """The order is over before it began, and its guard."""
+        for refused in (row, row.guard):
+            if refused is not None:
+                refused.entry_state = refused.state = OrderState.REFUSED
+                refused.refusal, refused.ended_id = code, row.id
+
+    def enter(
+        self, row: NewOrder, plan: PlacePlan, charges: Charges, hold_id: int, ledger_batch_id: int
     ) -> None:
-        """Note a trade on both its orders."""
-        taker.taken_lots += fill.quantity_lots
-        taker.taken_minor += settlement.amount_minor
-        taker.taken_fee_minor += settlement.taker_fee_minor
-        taker.remaining_lots -= fill.quantity_lots
-        self._take_from_maker(fill, settlement, taker)
+        """A new order has taken what it could. If it waits now, it has a hold."""
+        report = plan.report
+        assert report is not None
+        self._note(plan, charges, ledger_batch_id, row)
+        row.remaining_lots -= row.taken_lots
+        self._place(row, plan, report, hold_id)
+        row.entry_state = row.state
+        if row.guard is not None:
+            assert plan.guard_report is not None
+            self._place(row.guard, plan, plan.guard_report, hold_id)
+            row.guard.entry_state = row.guard.state
+
+    def go_on(self, step: Step, charges: Charges, hold_id: int, ledger_batch_id: int) -> None:
+        """An order that was live before has changed, or has run: note what it traded."""
+        report, order, trading = step.report, step.order, step.trading
+        assert report is not None
+        self._note(step, charges, ledger_batch_id, None)
+        lots = sum(fill.quantity_lots for fill in report.fills)
+        is_amended = isinstance(step, AmendStep)
+        before = step.left_lots if isinstance(step, AmendStep) else order.quantity_lots
+        was_at = step.before.price_ticks if isinstance(step, AmendStep) and step.before else 0
+        self._expose(trading, order.owner_id, -1, was_at or order.price_ticks, -before)
+        row = self._target(order.order_id, order.owner_id, step.trading.id)
+        if isinstance(row, NewOrder):
+            row.remaining_lots -= lots
+        else:
+            row.lots += lots
+        for settled in charges.settlements:
+            row.made_minor += settled.amount_minor
+            row.made_fee_minor += settled.taker_fee_minor
+        special = self._special(order.order_id, step.trading.id)
+        if is_amended:
+            special.amended_price_ticks = order.price_ticks
+            special.amended_stop_ticks = stop_ticks_of(order)
+        else:
+            special.ran_id = step.at_id
+        if report.is_replaced or not is_amended:
+            self._requeue(order.order_id, trading.id, step.at_id)
+        self._reduce(row, before - lots - (report.resting_lots or report.cancelled_lots))
+        if report.resting_lots:
+            row.hold_id = hold_id
+            self._set_hold(order.order_id, order.owner_id, step.trading.id, hold_id)
+            self._expose(trading, order.owner_id, 1, order.price_ticks, report.resting_lots)
+        else:
+            is_filled = not report.cancelled_lots
+            self._end(row, step.at_id, OrderState.FILLED if is_filled else OrderState.CANCELLED)
+        waits_unseen = is_amended and stop_ticks_of(order)
+        if report.resting_lots and not waits_unseen:
+            self.levels.add((step.trading.id, order.side, order.price_ticks))
+        if isinstance(step, AmendStep) and step.before is not None and step.before.was_shown:
+            self.levels.add((step.trading.id, order.side, step.before.price_ticks))
+
+    def cancel(self, gone: Dropped, market_id: int, ended_id: int) -> None:
+        """Note an order that was taken off the book with lots left."""
+        if gone.was_shown:
+            self.levels.add((market_id, gone.side, gone.price_ticks))
+        row = self._target(gone.order_id, gone.owner_id, market_id)
+        self._end(row, ended_id, OrderState.CANCELLED)
+        trading = self._memory.markets[market_id]
+        self._expose(trading, gone.owner_id, -1, gone.price_ticks, -gone.cancelled_lots)
+
+    def _note(
+        self, step: Step, charges: Charges, ledger_batch_id: int, row: NewOrder | None
+    ) -> None:
+        """Note what a step did to others; `row` is a new order's own, which took."""
+        report, market_id = step.report, step.trading.id
+        assert report is not None
+        for fill, settled in zip(report.fills, charges.settlements, strict=True):
+            self._add_fill(step, fill, settled, ledger_batch_id)
+            if row is not None:
+                row.taken_lots += fill.quantity_lots
+                row.taken_minor += settled.amount_minor
+                row.taken_fee_minor += settled.taker_fee_minor
+        for order_id in report.requeued:
+            self._requeue(order_id, market_id, step.at_id)
+        other_side = Side.SELL if step.order.side is Side.BUY else Side.BUY
+        for kept in report.prevented:
+            self.levels.add((market_id, other_side, kept.price_ticks))
+            owner_id, ended = step.order.owner_id, 0 if kept.left_lots else -1
+            target = self._target(kept.order_id, owner_id, market_id)
+            self._expose(step.trading, owner_id, ended, kept.price_ticks, -kept.cancelled_lots)
+            if kept.left_lots:
+                self._reduce(target, kept.cancelled_lots)
+            else:
+                self._end(target, step.at_id, OrderState.CANCELLED)
+        for gone in report.dropped:
+            self.cancel(gone, market_id, step.at_id)
+
+    def _add_fill(
+        self, step: Step, fill: Fill, settlement: Settlement, ledger_batch_id: int
+    ) -> None:
+        """Note a trade, and what it did to the order that waited."""
         maker_side = Side.SELL if fill.taker_side is Side.BUY else Side.BUY
-        self.levels.add((taker.market_id, maker_side, fill.price_ticks))
+        market_id = step.trading.id
+        self.levels.add((market_id, maker_side, fill.price_ticks))
         self.fills.append(
             NewFill(
-                self.first_order_id + len(self.fills), taker.market_id, fill.taker_side,
+                self.first_order_id + len(self.fills), market_id, fill.taker_side,
                 fill.price_ticks, fill.quantity_lots, settlement.amount_minor,
-                fill.maker_order_id, taker.id, fill.maker_owner_id, fill.taker_owner_id,
-                settlement.maker_fee_minor, settlement.taker_fee_minor, ledger_batch_id,
+                fill.maker_order_id, fill.taker_order_id, fill.maker_owner_id,
+                fill.taker_owner_id, settlement.maker_fee_minor, settlement.taker_fee_minor,
+                ledger_batch_id,
             )
         )  # fmt: skip
+        maker = self._target(fill.maker_order_id, fill.maker_owner_id, market_id)
+        if isinstance(maker, NewOrder):
+            maker.remaining_lots -= fill.quantity_lots
+        else:
+            maker.lots += fill.quantity_lots
+        maker.made_minor += settlement.amount_minor
+        maker.made_fee_minor += settlement.maker_fee_minor
+        ended = 0 if fill.maker_left_lots else -1
+        lots = -fill.quantity_lots
+        self._expose(step.trading, fill.maker_owner_id, ended, fill.price_ticks, lots)
+        if ended:
+            self._end(maker, step.at_id, OrderState.FILLED)
 
     def add_cross(
         self, trading: Trading, cross: Cross, settlement: Settlement, ledger_batch_id: int
     ) -> None:
         """Note an auction's trade on both its orders, which waited both."""
-        fill = cross.fill
+        fill, at_id = cross.fill, self.first_order_id
         buys_last = fill.taker_side is Side.BUY
         limits = (
             (cross.ask_ticks, cross.bid_ticks) if buys_last else (cross.bid_ticks, cross.ask_ticks)
@@ -80,14 +208,18 @@ class Outcome:
             (fill.taker_order_id, fill.taker_owner_id, cross.taker_left_lots,
              settlement.taker_fee_minor, limits[1]),
         ):  # fmt: skip
-            change = self._change(order_id, owner_id, trading.id)
+            change = self._target(order_id, owner_id, trading.id)
+            assert isinstance(change, OrderChange), "deeds come before orders"
             change.lots += fill.quantity_lots
-            change.minor += settlement.amount_minor
-            change.fee_minor += fee_minor
+            change.made_minor += settlement.amount_minor
+            change.made_fee_minor += fee_minor
             self._expose(trading, owner_id, 0 if left else -1, limit_ticks, -fill.quantity_lots)
             if not left:
-                change.state, change.ended_id = OrderState.FILLED, self.first_order_id
-                self._set_hold(order_id, None)
+                self._end(change, at_id, OrderState.FILLED)
+        for order_id in cross.requeued:
+            self._requeue(order_id, trading.id, at_id)
+        for gone in cross.dropped:
+            self.cancel(gone, trading.id, at_id)
         self.levels.add((trading.id, Side.BUY, cross.bid_ticks))
         self.levels.add((trading.id, Side.SELL, cross.ask_ticks))
         self.fills.append(
@@ -100,54 +232,70 @@ class Outcome:
             )
         )  # fmt: skip
 
-    def place(self, row: NewOrder, hold_id: int | None) -> None:
-        """The order has taken what it could: with a hold it waits now, without one it is over."""
-        if hold_id is not None:
+    def _place(self, row: NewOrder, plan: PlacePlan, report: Report, hold_id: int) -> None:
+        """A new order waits now, or is over."""
+        if report.resting_lots:
+            self._reduce(row, row.remaining_lots - report.resting_lots)
             row.hold_id = hold_id
-            self._set_hold(row.id, hold_id)
-            self.levels.add((row.market_id, Side(row.side), row.price_ticks))
-            trading = self._memory.markets[row.market_id]
-            self._expose(trading, row.user_id, 1, row.price_ticks, row.remaining_lots)
+            self._set_hold(row.id, row.user_id, row.market_id, hold_id)
+            if not row.conditions.stop_ticks:
+                self.levels.add((row.market_id, Side(row.side), row.price_ticks))
+            self._expose(plan.trading, row.user_id, 1, row.price_ticks, report.resting_lots)
             if row.key_id in self._memory.watched:
                 self._memory.watched[row.key_id].append((row.market_id, row.id))
             return
         row.state = OrderState.CANCELLED if row.remaining_lots else OrderState.FILLED
-        row.entry_state, row.ended_id = row.state, row.id
+        row.ended_id = plan.at_id
 
-    def cancel(self, order: Order, market_id: int, ended_id: int) -> None:
-        """Note an order that was taken off the book with lots left."""
-        self.levels.add((market_id, order.side, order.price_ticks))
-        self._end(order.order_id, order.owner_id, market_id, ended_id)
-        trading = self._memory.markets[market_id]
-        self._expose(trading, order.owner_id, -1, order.price_ticks, -order.lots)
+    def _reduce(self, row: NewOrder | OrderChange, lots: int) -> None:
+        """Take lots off an order that were not traded; a negative number adds."""
+        if not lots:
+            return
+        row.reduced_lots += lots
+        if isinstance(row, NewOrder):
+            row.remaining_lots -= lots
+        self._special(row.id, row.market_id).reduced_lots += lots
 
-    def _take_from_maker(self, fill: Fill, settlement: Settlement, taker: NewOrder) -> None:
-        maker_id = fill.maker_order_id
-        row = self.orders.get(maker_id)
+    def _requeue(self, order_id: int, market_id: int, at_id: int) -> None:
+        """The order goes to the end of the queue of its price."""
+        special = self._special(order_id, market_id)
+        self._requeued += 1
+        special.priority_id, special.priority_index = at_id, self._requeued
+
+    def _end(self, row: NewOrder | OrderChange, ended_id: int, state: OrderState) -> None:
+        row.state, row.ended_id = state, ended_id
+        self._set_hold(row.id, row.user_id, row.market_id, None)
+
+    def _target(self, order_id: int, user_id: int, market_id: int) -> NewOrder | OrderChange:
+        row = self.orders.get(order_id)
         if row is not None:
-            row.remaining_lots -= fill.quantity_lots
-            row.made_minor += settlement.amount_minor
-            row.made_fee_minor += settlement.maker_fee_minor
-        else:
-            change = self._change(maker_id, fill.maker_owner_id, taker.market_id)
-            change.lots += fill.quantity_lots
-            change.minor += settlement.amount_minor
-            change.fee_minor += settlement.maker_fee_minor
-        trading = self._memory.markets[taker.market_id]
-        ended = 0 if fill.maker_left_lots else -1
-        self._expose(trading, fill.maker_owner_id, ended, fill.price_ticks, -fill.quantity_lots)
-        if not fill.maker_left_lots:
-            target = row or change
-            target.state, target.ended_id = OrderState.FILLED, taker.id
-            self._set_hold(maker_id, None)
+            return row
+        change = self.changes.get(order_id)
+        if change is None:
+            change = self.changes[order_id] = OrderChange(order_id, user_id, market_id)
+        return change
 
-    def _end(self, order_id: int, user_id: int, market_id: int, ended_id: int) -> None:
-        target = self.orders.get(order_id) or self._change(order_id, user_id, market_id)
-        target.state, target.ended_id = OrderState.CANCELLED, ended_id
-        self._set_hold(order_id, None)
+    def _special(self, order_id: int, market_id: int) -> SpecialRow:
+        special = self._specials.get(order_id)
+        if special is None:
+            special = self._specials[order_id] = SpecialRow(order_id, market_id)
+        return special
 
-    def _change(self, order_id: int, user_id: int, market_id: int) -> OrderChange:
-        return self.changes.setdefault(order_id, OrderChange(order_id, user_id, market_id))
+    def special_rows(self) -> list[SpecialRow]:
+        """What sets orders apart, as the batch leaves it."""
+        for market_id in self.books:
+            book = self._memory.markets[market_id].book
+            for order_id in (*book.stops.turns,):
+                self._special(order_id, market_id)
+            if book.specials:
+                for order_id in book.specials.keys() & (self.orders.keys() | self.changes.keys()):
+                    self._special(order_id, market_id)
+        for row in self._specials.values():
+            book = self._memory.markets[row.market_id].book
+            order, special = book.orders.get(row.order_id), book.specials.get(row.order_id)
+            row.shown_lots = order.lots if order and special and special.peak_lots else 0
+            row.turn = book.stops.turns.get(row.order_id, 0)
+        return list(self._specials.values())
 
     def _expose(
         self, trading: Trading, user_id: int, orders: int, price_ticks: int, lots: int
@@ -156,13 +304,11 @@ class Outcome:
         notional_minor = price_ticks * lots * trading.tick_minor
         self._memory.exposure.add(user_id, trading.quote_id, orders, notional_minor)
 
-    def _set_hold(self, order_id: int, hold_id: int | None) -> None:
-        hold_of = self._memory.hold_of
-        self._holds_before.setdefault(order_id, hold_of.get(order_id))
-        if hold_id is None:
-            del hold_of[order_id]
-        else:
-            hold_of[order_id] = hold_id
+    def _set_hold(self, order_id: int, user_id: int, market_id: int, hold_id: int | None) -> None:
+        memory = self._memory
+        if order_id not in self._holds_before:
+            self._holds_before[order_id] = (user_id, market_id, memory.hold_of.get(order_id))
+        memory.set_hold(order_id, user_id, market_id, hold_id)
 
     # -- afterwards ----------------------------------------------------------------------------
 
@@ -171,18 +317,16 @@ class Outcome:
         self._memory.exposure.forget()
         for market_id in self.books:
             self._memory.markets[market_id].book.forget()
-        if self.orders:
-            self._memory.newest_order_id = max(self._memory.newest_order_id, *self.orders)
+        newest = [row.priority_id for row in self._specials.values()]
+        memory = self._memory
+        memory.newest_order_id = max((memory.newest_order_id, *self.orders, *newest))
 
     def take_back(self) -> None:
         """The batch never happened: memory becomes what it was before."""
         for market_id in self.books:
             self._memory.markets[market_id].book.undo_to(0)
-        for order_id, hold_id in self._holds_before.items():
-            if hold_id is None:
-                self._memory.hold_of.pop(order_id, None)
-            else:
-                self._memory.hold_of[order_id] = hold_id
+        for order_id, before in self._holds_before.items():
+            self._memory.set_hold(order_id, *before)
         self._memory.exposure.undo()
         self._memory.forget_accounts(self.accounts_known)
         if self.has_turned_markets:

@@ -2,85 +2,132 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
 from orderbook import matching
 from orderbook.answers import refused_answer
-from orderbook.book import Order, Side
 from orderbook.commands import (
+    AMEND,
+    CANCEL,
+    CANCEL_ALL,
     PLACE,
+    AmendOrder,
+    CancelAll,
     CancelOrder,
     PlaceOrder,
     client_order_digest,
+    decode_amend,
     decode_cancel,
+    decode_cancel_all,
     decode_place,
 )
+from orderbook.commands import OrderType as NamedType
+from orderbook.commands import SelfTrade as NamedSelfTrade
 from orderbook.commands import Side as NamedSide
 from orderbook.commands import TimeInForce as NamedTimeInForce
+from orderbook.instructions import (
+    NO_CONDITIONS,
+    Conditions,
+    OrderType,
+    Place,
+    SelfTrade,
+    Side,
+    TimeInForce,
+)
+from orderbook.matching import Refusal
 from orderbook.memory import Memory, Trading
+from orderbook.steps import (
+    AmendStep,
+    Cancelled,
+    NewStep,
+    Step,
+    StopStep,
+    changed,
+    described,
+    next_stop,
+)
 from sequencer.commands import Answer, Command
 
 SIDES = {NamedSide.BUY: Side.BUY, NamedSide.SELL: Side.SELL}
-TIMES_IN_FORCE = {
-    NamedTimeInForce.GOOD_TILL_CANCELLED: matching.TimeInForce.GOOD_TILL_CANCELLED,
-    NamedTimeInForce.IMMEDIATE_OR_CANCEL: matching.TimeInForce.IMMEDIATE_OR_CANCEL,
-    NamedTimeInForce.FILL_OR_KILL: matching.TimeInForce.FILL_OR_KILL,
-    NamedTimeInForce.POST_ONLY: matching.TimeInForce.POST_ONLY,
-}
-TRANSFERS_PER_FILL = 4
-"""The most ledger transfers one fill may need: units, proceeds, fees, and a maker's release."""
-FIRST_REMEMBERED = matching.Refusal.MARKET_CLOSED
+TYPES = {name: OrderType[name.name] for name in NamedType}
+SELF_TRADES = {name: SelfTrade[name.name] for name in NamedSelfTrade}
+TIMES_IN_FORCE = {name: TimeInForce[name.name] for name in NamedTimeInForce}
+FIRST_REMEMBERED = Refusal.MARKET_CLOSED
 """From here on a refusal depends on the moment, and is remembered under the client order id."""
+PAIRED_INDEX = 2048
+"""The stop of a pair has the id of its limit order, and so much more."""
+MOST_COMMANDS = PAIRED_INDEX - 1
+MOST_CANCELLED = 500
+"""The most orders that one command cancels; it answers how many are left."""
 
 
 @dataclass(slots=True, eq=False)
-class PlacePlan:
-    """A new order on its way through the batch. `mark` is its book's, just before it."""
+class PlacePlan(NewStep):
+    """A new order on its way through the batch, and the stops that its trades make run."""
 
-    command: Command
-    trading: Trading
-    digest: bytes
-    client_order_id: str
-    order: matching.Place
-    rule: matching.Refusal
-    mark: int = -1
-    report: matching.Report | None = None
-    halts: bool = False
-
-    @property
-    def order_id(self) -> int:
-        return self.order.order_id
+    command: Command = field(kw_only=True)
+    digest: bytes = field(kw_only=True)
+    client_order_id: str = field(kw_only=True)
+    kind: OrderType = field(kw_only=True)
+    guard_kind: OrderType = field(default=OrderType.STOP, kw_only=True)
+    rule: Refusal = field(kw_only=True)
+    stops: list[StopStep] = field(default_factory=list, kw_only=True)
 
     def match(self) -> int:
-        """Match it as if everybody could pay; answer the most ledger transfers it can need."""
+        if not self.rule:
+            return NewStep.match(self)
         self.mark = self.trading.book.mark()
-        if self.rule:
-            self.report = matching.Report(self.order_id, self.rule)
+        self.report = matching.Report(self.order_id, self.rule)
+        return 0
+
+
+@dataclass(slots=True, eq=False)
+class AmendPlan(AmendStep):
+    """An amendment on its way through the batch. `found_id` is 0 until it is known.
+
+    `order` is how the order was asked for, as far as that is known, until `match` makes of it
+    what it shall be.
+    """
+
+    command: Command = field(kw_only=True)
+    digest: bytes | None = field(kw_only=True)
+    asked: AmendOrder = field(kw_only=True)
+    found_id: int = field(kw_only=True)
+    rule: Refusal = field(kw_only=True)
+    before_it: Place | None = field(default=None, kw_only=True)
+    has_no_stop: bool = field(default=False, kw_only=True)
+    stops: list[StopStep] = field(default_factory=list, kw_only=True)
+
+    def match(self) -> int:
+        book, terms = self.trading.book, self.trading.terms
+        self.mark = book.mark()
+        owner = owner_of(self.trading, self.found_id)
+        if owner != self.command.user_id or self.before_it is None:
+            self.report = matching.Report(self.found_id, Refusal.ORDER_UNKNOWN)
             return 0
-        self.report, self.halts = self.trading.enter(self.order)
-        return TRANSFERS_PER_FILL * len(self.report.fills) + 1
-
-    def wallets(self) -> list[tuple[int, int]]:
-        """The wallets (person, asset) it touches, those of its makers' holds included."""
-        report = self.report
-        assert report is not None
-        if report.refusal:
-            return []
-        pays, gets = self.trading.sides_of(self.order.side)
-        user_id = self.command.user_id
-        if not report.fills:
-            return [(user_id, pays)] if report.resting_lots else []
-        return [
-            (user_id, pays),
-            (user_id, gets),
-            *((fill.maker_owner_id, pays) for fill in report.fills),
-            *((fill.maker_owner_id, gets) for fill in report.fills),
-        ]
-
-    def makers(self) -> list[int]:
-        """The orders it trades with."""
-        assert self.report is not None
-        return [fill.maker_order_id for fill in self.report.fills]
+        if self.rule:
+            self.report = matching.Report(self.found_id, self.rule)
+            return 0
+        asked = self.asked
+        self.has_no_stop = bool(asked.stop_price) and self.found_id not in book.stops.commands
+        if self.has_no_stop:
+            self.report = matching.Report(self.found_id, Refusal.ORDER_UNKNOWN)
+            return 0
+        self.order = changed(
+            book,
+            self.before_it,
+            price_ticks=asked.price // terms.tick_minor,
+            left_lots=asked.remaining_quantity // terms.lot_units,
+            stop_ticks=asked.stop_price // terms.tick_minor,
+        )
+        if asked.price and self.found_id in book.orders:
+            rule = self.trading.rule(self.order.side, self.order.price_ticks)
+            if rule:
+                self.report = matching.Report(self.found_id, rule)
+                return 0
+        return AmendStep.match(self)
 
 
 @dataclass(slots=True, eq=False)
@@ -91,42 +138,189 @@ class CancelPlan:
     trading: Trading
     digest: bytes | None
     order_id: int
-    ended_id: int
-    order: Order | None = None
+    at_id: int
     mark: int = -1
     report: matching.Report | None = None
+    ended: list[Cancelled] = field(default_factory=list)
+    stops: list[StopStep] = field(default_factory=list)
 
     def match(self) -> int:
         """Take the order off the book; answer the most ledger transfers that can need."""
-        self.mark = self.trading.book.mark()
-        self.order = self.trading.book.orders.get(self.order_id)
-        self.report = matching.cancel(self.trading.book, self.order_id, self.command.user_id)
+        book = self.trading.book
+        self.mark = book.mark()
+        what = described(book, self.order_id)
+        self.report = matching.cancel(book, self.order_id, self.command.user_id)
+        if what is not None and not self.report.refusal:
+            self.ended = [Cancelled(what, self.report)]
         return 1
 
     def wallets(self) -> list[tuple[int, int]]:
-        """The wallet of the hold it releases."""
-        if self.order is None:
-            return []
-        pays, _ = self.trading.sides_of(self.order.side)
-        return [(self.order.owner_id, pays)]
+        """The wallets of the holds it releases."""
+        return wallets_of(self.trading, self.command.user_id, self.ended)
 
-    def makers(self) -> list[int]:
-        """The order whose hold it releases."""
-        return [self.order_id]
+    def holders(self) -> list[int]:
+        """The orders whose holds it releases."""
+        return [ended.what.order_id for ended in self.ended]
 
 
-Plan = PlacePlan | CancelPlan
+@dataclass(slots=True, eq=False)
+class CancelAllPlan:
+    """The cancellation of all one's orders of a market, as one of the command's parts.
+
+    `candidates` are the orders that may be meant; `parts` all plans of the command, of which
+    the last one answers.
+    """
+
+    command: Command
+    trading: Trading
+    side: Side | None
+    at_id: int
+    candidates: list[int]
+    parts: list[CancelAllPlan]
+    mark: int = -1
+    report: matching.Report | None = None
+    ended: list[Cancelled] = field(default_factory=list)
+    left: int = 0
+    stops: list[StopStep] = field(default_factory=list)
+
+    def match(self) -> int:
+        """Take the orders off the book; answer the most ledger transfers that can need."""
+        book, user_id = self.trading.book, self.command.user_id
+        self.mark, self.left, self.ended = book.mark(), 0, []
+        room = MOST_CANCELLED - sum(len(part.ended) for part in self.parts if part is not self)
+        for order_id in self.candidates:
+            what = described(book, order_id)
+            if what is None or owner_of(self.trading, order_id) != user_id:
+                continue
+            if self.side is not None and what.side is not self.side:
+                continue
+            if len(self.ended) >= room:
+                self.left += 1
+                continue
+            self.ended.append(Cancelled(what, matching.cancel(book, order_id, user_id)))
+        self.report = matching.Report(0)
+        return len(self.ended)
+
+    def wallets(self) -> list[tuple[int, int]]:
+        """The wallets of the holds it releases."""
+        return wallets_of(self.trading, self.command.user_id, self.ended)
+
+    def holders(self) -> list[int]:
+        """The orders whose holds it releases."""
+        return [ended.what.order_id for ended in self.ended]
 
 
-def plan_of(command: Command, memory: Memory, own_id: int) -> Plan | Answer:
+@dataclass(slots=True, eq=False)
+class StopsPlan:
+    """Stops that were elected in an earlier batch, and had no room in it any more."""
+
+    trading: Trading
+    at_id: int
+    mark: int = -1
+    report: matching.Report | None = None
+    stops: list[StopStep] = field(default_factory=list)
+
+    def match(self) -> int:
+        """There is only what follows."""
+        self.mark, self.report = self.trading.book.mark(), matching.Report(0)
+        return 0
+
+    def wallets(self) -> list[tuple[int, int]]:
+        """None: each stop names its own."""
+        return []
+
+    def holders(self) -> list[int]:
+        """None: each stop names its own."""
+        return []
+
+
+CommandPlan = PlacePlan | AmendPlan | CancelPlan | CancelAllPlan
+Plan = CommandPlan | StopsPlan
+Part = Plan | Step
+
+
+def plans_of(
+    commands: Sequence[Command], memory: Memory, first_order_id: int, now_us: int
+) -> list[Plan | Answer]:
+    """Read the commands of a batch. Stops that an earlier one had no room for come first."""
+    plans: list[Plan | Answer] = [
+        StopsPlan(trading, first_order_id)
+        for trading in memory.markets.values()
+        if trading.book.stops.turns and next_stop(trading, first_order_id)
+    ]
+    for index, command in enumerate(commands[:MOST_COMMANDS], 1):
+        plan = plan_of(command, memory, first_order_id + index, now_us)
+        if isinstance(plan, CancelAllPlan):
+            plans += parts_of(plan, memory, plans)
+        else:
+            plans.append(plan)
+    return plans
+
+
+def plan_of(command: Command, memory: Memory, own_id: int, now_us: int) -> CommandPlan | Answer:
     """Read one command. What can never be an order is answered at once and not remembered."""
     if command.kind == PLACE:
-        return _place_plan(command, decode_place(command.body), memory, own_id)
+        return _place_plan(command, decode_place(command.body), memory, own_id, now_us)
+    if command.kind == AMEND:
+        return _amend_plan(command, decode_amend(command.body), memory, own_id)
+    if command.kind == CANCEL_ALL:
+        return _cancel_all_plan(command, decode_cancel_all(command.body), memory, own_id)
+    assert command.kind == CANCEL, command.kind
     return _cancel_plan(command, decode_cancel(command.body), memory, own_id)
 
 
+def parts_of(
+    plan: CancelAllPlan, memory: Memory, earlier: Iterable[Plan | Answer]
+) -> list[CancelAllPlan]:
+    """One plan for each market where the person has orders, or may have by then."""
+    command = plan.command
+    if decode_cancel_all(command.body).market_id:
+        market_ids = {plan.trading.id}
+    else:
+        market_ids = set(memory.orders_of.get(command.user_id, {}).values())
+        market_ids.update(
+            other.trading.id
+            for other in earlier
+            if isinstance(other, PlacePlan) and other.user_id == command.user_id
+        )
+    parts: list[CancelAllPlan] = []
+    for market_id in sorted(market_ids) or [plan.trading.id]:
+        trading = memory.markets[market_id]
+        parts.append(CancelAllPlan(command, trading, plan.side, plan.at_id, [], parts))
+    return parts
+
+
+def content_of(plan: PlacePlan) -> tuple[object, ...]:
+    """All that a new order asks for, as `NewOrder.content` and `StoredOrder.content` say it."""
+    guard = plan.guard and _content(plan, plan.guard, plan.guard_kind)
+    return (*_content(plan, plan.order, plan.kind), guard)
+
+
+def _content(plan: PlacePlan, order: Place, kind: OrderType) -> tuple[object, ...]:
+    return (
+        plan.trading.id, order.side, kind, order.price_ticks, order.quantity_lots,
+        order.time_in_force, order.self_trade, order.conditions or NO_CONDITIONS,
+    )  # fmt: skip
+
+
+def owner_of(trading: Trading, order_id: int) -> int:
+    """Whose live order this is; 0 if it does not live."""
+    book = trading.book
+    found = book.orders.get(order_id) or book.stops.commands.get(order_id)
+    return found.owner_id if found else 0
+
+
+def wallets_of(trading: Trading, user_id: int, ended: list[Cancelled]) -> list[tuple[int, int]]:
+    """The wallets of the holds of one person's orders."""
+    sides = {cancelled.what.side for cancelled in ended}
+    return [(user_id, trading.sides_of(side)[0]) for side in sides]
+
+
+# -- reading -----------------------------------------------------------------------------------
+
+
 def _place_plan(
-    command: Command, asked: PlaceOrder, memory: Memory, own_id: int
+    command: Command, asked: PlaceOrder, memory: Memory, own_id: int, now_us: int
 ) -> PlacePlan | Answer:
     trading = memory.markets.get(asked.market_id)
     if trading is None:
@@ -135,19 +329,95 @@ def _place_plan(
     rule = matching.check(
         terms, trading.state, price_minor=asked.price, quantity_units=asked.quantity
     )
+    order = _order_of(command, asked, terms, own_id)
+    guard = _guard_of(asked, terms, order)
+    if order.conditions is not None:
+        rule = _firmer(rule, _off_grid(asked, terms))
+        lots = order.quantity_lots
+        rule = _firmer(rule, matching.check_conditions(terms, order.conditions, lots, now_us))
+    if guard is not None:
+        rule = _firmer(rule, _guard_rule(asked, terms, guard, now_us))
     if rule and rule < FIRST_REMEMBERED:
         return refused_answer(command, rule.code)
-    rule = rule or trading.rule(SIDES[asked.side], asked.price // terms.tick_minor)
-    order = matching.Place(
+    if not asked.stop_price:
+        rule = rule or trading.rule(order.side, order.price_ticks)
+    return PlacePlan(
+        trading,
+        order,
+        own_id,
+        guard=guard,
+        command=command,
+        digest=client_order_digest(command.user_id, asked.client_order_id),
+        client_order_id=asked.client_order_id,
+        kind=TYPES[asked.type],
+        guard_kind=OrderType.STOP if asked.guard is None else TYPES[asked.guard.type],
+        rule=rule,
+    )
+
+
+def _order_of(command: Command, asked: PlaceOrder, terms: matching.Terms, own_id: int) -> Place:
+    conditions = None
+    if asked.stop_price or asked.display_quantity or asked.min_quantity or asked.expires_us:
+        conditions = Conditions(
+            stop_ticks=asked.stop_price // terms.tick_minor,
+            minimum_lots=asked.min_quantity // terms.lot_units,
+            peak_lots=asked.display_quantity // terms.lot_units,
+            expires_us=asked.expires_us,
+        )
+    return Place(
         own_id,
         command.user_id,
         SIDES[asked.side],
         asked.price // terms.tick_minor,
         asked.quantity // terms.lot_units,
         TIMES_IN_FORCE[asked.time_in_force],
+        SELF_TRADES[asked.self_trade],
+        conditions,
     )
-    digest = client_order_digest(command.user_id, asked.client_order_id)
-    return PlacePlan(command, trading, digest, asked.client_order_id, order, rule)
+
+
+def _guard_of(asked: PlaceOrder, terms: matching.Terms, order: Place) -> Place | None:
+    if asked.guard is None:
+        return None
+    return Place(
+        order.order_id + PAIRED_INDEX,
+        order.owner_id,
+        order.side,
+        asked.guard.price // terms.tick_minor,
+        order.quantity_lots,
+        TIMES_IN_FORCE[asked.guard.time_in_force],
+        order.self_trade,
+        Conditions(
+            stop_ticks=asked.guard.stop_price // terms.tick_minor, expires_us=asked.expires_us
+        ),
+    )
+
+
+def _off_grid(asked: PlaceOrder, terms: matching.Terms) -> Refusal:
+    if asked.stop_price % terms.tick_minor:
+        return Refusal.STOP_PRICE_OFF_TICK
+    if asked.display_quantity % terms.lot_units:
+        return Refusal.DISPLAY_QUANTITY_OFF_LOT
+    if asked.min_quantity % terms.lot_units:
+        return Refusal.MINIMUM_QUANTITY_OFF_LOT
+    return Refusal.ACCEPTED
+
+
+def _guard_rule(asked: PlaceOrder, terms: matching.Terms, guard: Place, now_us: int) -> Refusal:
+    assert asked.guard is not None and guard.conditions is not None
+    state = matching.MarketState.OPEN
+    rule = matching.check(
+        terms, state, price_minor=asked.guard.price, quantity_units=asked.quantity
+    )
+    if asked.guard.stop_price % terms.tick_minor:
+        rule = _firmer(rule, Refusal.STOP_PRICE_OFF_TICK)
+    lots = guard.quantity_lots
+    return _firmer(rule, matching.check_conditions(terms, guard.conditions, lots, now_us))
+
+
+def _firmer(first: Refusal, second: Refusal) -> Refusal:
+    """Of two verdicts the refusal that comes first in precedence."""
+    return min(first or second, second or first)
 
 
 def _cancel_plan(
@@ -160,3 +430,50 @@ def _cancel_plan(
     if asked.client_order_id:
         digest = client_order_digest(command.user_id, asked.client_order_id)
     return CancelPlan(command, trading, digest, asked.order_id, own_id)
+
+
+def _amend_plan(
+    command: Command, asked: AmendOrder, memory: Memory, own_id: int
+) -> AmendPlan | Answer:
+    trading = memory.markets.get(asked.market_id)
+    if trading is None:
+        return refused_answer(command, "wrong_shard")
+    terms = trading.terms
+    refuse = partial(refused_answer, command)
+    # What is not changed counts as allowed.
+    rule = matching.check(
+        terms,
+        trading.state,
+        price_minor=asked.price or terms.least_price_ticks * terms.tick_minor,
+        quantity_units=asked.remaining_quantity or terms.least_lots * terms.lot_units,
+    )
+    if asked.stop_price % terms.tick_minor:
+        rule = _firmer(rule, Refusal.STOP_PRICE_OFF_TICK)
+    conditions = Conditions(stop_ticks=asked.stop_price // terms.tick_minor)
+    rule = _firmer(rule, matching.check_conditions(terms, conditions, 1, 0))
+    if rule and rule < FIRST_REMEMBERED:
+        return refuse(rule.code)
+    if trading.state is matching.MarketState.AUCTION:
+        rule = Refusal.NOT_IN_AUCTION
+    digest = None
+    if asked.client_order_id:
+        digest = client_order_digest(command.user_id, asked.client_order_id)
+    nothing = Place(asked.order_id, command.user_id, Side.BUY, 1, 1)
+    return AmendPlan(
+        trading, nothing, own_id,
+        command=command, digest=digest, asked=asked, found_id=asked.order_id, rule=rule,
+    )  # fmt: skip
+
+
+def _cancel_all_plan(
+    command: Command, asked: CancelAll, memory: Memory, own_id: int
+) -> CancelAllPlan | Answer:
+    """A plan for one market; of many, the first, which stands for all until they are known."""
+    trading = memory.markets.get(asked.market_id)
+    if asked.market_id and trading is None:
+        return refused_answer(command, "wrong_shard")
+    side = None if asked.side is None else SIDES[asked.side]
+    trading = trading or next(iter(memory.markets.values()), None)
+    if trading is None:
+        return refused_answer(command, "wrong_shard")
+    return CancelAllPlan(command, trading, side, own_id, [], [])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from struct import Struct
@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 import psycopg
 
 from edge.postgres import array, copying, int64_field, text_field
+from orderbook.instructions import NO_CONDITIONS, Conditions, OrderType, SelfTrade
 from orderbook.models import OrderState
 
 COPY_ORDERS = """
 COPY orderbook_order (id, market_id, user_id, side, time_in_force, price_ticks, quantity_lots,
     entry_state, taken_lots, taken_minor, taken_fee_minor, state, remaining_lots, made_minor,
-    made_fee_minor, client_order_id, refusal, hold_id, ended_id, key_id)
+    made_fee_minor, kind, self_trade, client_order_id, refusal, hold_id, ended_id, key_id)
 FROM STDIN WITH (FORMAT binary)
 """
 COPY_FILLS = """
@@ -30,27 +31,32 @@ COPY orderbook_clientorder (digest, order_id) FROM STDIN WITH (FORMAT binary)
 """
 CHANGE_ORDERS = """
 UPDATE orderbook_order AS o
-   SET remaining_lots = o.remaining_lots - u.lots,
+   SET remaining_lots = o.remaining_lots - u.lots - u.reduced,
        made_minor = o.made_minor + u.minor,
        made_fee_minor = o.made_fee_minor + u.fee,
        state = u.state,
-       ended_id = u.ended_id
-  FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::smallint[],
-              %s::bigint[]) AS u(id, lots, minor, fee, state, ended_id)
+       ended_id = u.ended_id,
+       hold_id = coalesce(u.hold_id, o.hold_id)
+  FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
+              %s::smallint[], %s::bigint[], %s::bigint[])
+    AS u(id, lots, reduced, minor, fee, state, ended_id, hold_id)
  WHERE o.id = u.id AND o.state = 0 AND o.id = ANY(%s::bigint[])
 """
 """The ids come twice: a join alone does not tell PostgreSQL which months to leave out."""
 
 Told = TypeVar("Told")
 
-_ORDER = Struct("!h iq ii iq ih ih iq iq ih iq iq iq ih iq iq iq").pack
+_ORDER = Struct("!h iq ii iq ih ih iq iq ih iq iq iq ih iq iq iq ih ih").pack
 _FILL = Struct("!h iq ii ih iq iq iq iq iq iq iq iq iq iq i?").pack
 _CLIENT_ORDER = Struct("!h i16s iq").pack
 
 
 @dataclass(slots=True)
 class NewOrder:
-    """A row of `orderbook_order` that this batch adds; changes until the batch is written."""
+    """A row of `orderbook_order` that this batch adds; changes until the batch is written.
+
+    `guard` is the stop of a pair, which has no client order id of its own.
+    """
 
     id: int
     market_id: int
@@ -60,7 +66,7 @@ class NewOrder:
     price_ticks: int
     quantity_lots: int
     client_order_id: str
-    digest: bytes
+    digest: bytes | None
     entry_state: int
     state: int
     remaining_lots: int
@@ -73,15 +79,25 @@ class NewOrder:
     hold_id: int | None = None
     ended_id: int | None = None
     key_id: int | None = None
+    kind: int = OrderType.LIMIT
+    self_trade: int = SelfTrade.CANCEL_NEWEST
+    conditions: Conditions = NO_CONDITIONS
+    guard: NewOrder | None = None
+    reduced_lots: int = 0
+
+    @property
+    def content(self) -> tuple[object, ...]:
+        """All that its client asked for: the same again is no other order."""
+        return (*_content(self), self.guard and _content(self.guard))
 
     def packed(self) -> bytes:
         """The row for COPY."""
         head = _ORDER(
-            20, 8, self.id, 4, self.market_id, 8, self.user_id, 2, self.side,
+            22, 8, self.id, 4, self.market_id, 8, self.user_id, 2, self.side,
             2, self.time_in_force, 8, self.price_ticks, 8, self.quantity_lots,
             2, self.entry_state, 8, self.taken_lots, 8, self.taken_minor,
             8, self.taken_fee_minor, 2, self.state, 8, self.remaining_lots, 8, self.made_minor,
-            8, self.made_fee_minor,
+            8, self.made_fee_minor, 2, self.kind, 2, self.self_trade,
         )  # fmt: skip
         return b"".join(
             (
@@ -91,7 +107,7 @@ class NewOrder:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StoredOrder:
     """An order of an earlier batch, as far as an answer needs it."""
 
@@ -109,20 +125,54 @@ class StoredOrder:
     taken_minor: int
     taken_fee_minor: int
     state: int
+    kind: int
+    self_trade: int
+    stop_ticks: int
+    minimum_lots: int
+    peak_lots: int
+    expires_us: int
+    partner_id: int
+    guard: StoredOrder | None = None
+
+    @property
+    def conditions(self) -> Conditions:
+        return Conditions(
+            stop_ticks=self.stop_ticks,
+            minimum_lots=self.minimum_lots,
+            peak_lots=self.peak_lots,
+            expires_us=self.expires_us,
+        )
+
+    @property
+    def content(self) -> tuple[object, ...]:
+        """All that its client asked for: the same again is no other order."""
+        return (*_content(self), self.guard and _content(self.guard))
+
+
+def _content(row: NewOrder | StoredOrder) -> tuple[object, ...]:
+    return (
+        row.market_id, row.side, row.kind, row.price_ticks, row.quantity_lots, row.time_in_force,
+        row.self_trade, row.conditions,
+    )  # fmt: skip
 
 
 @dataclass(slots=True)
 class OrderChange:
-    """What a batch does to an order of an earlier batch."""
+    """What a batch does to an order of an earlier batch: what it traded, and what it lost else.
 
-    order_id: int
+    A negative `reduced_lots` was added to it.
+    """
+
+    id: int
     user_id: int
     market_id: int
     lots: int = 0
-    minor: int = 0
-    fee_minor: int = 0
+    reduced_lots: int = 0
+    made_minor: int = 0
+    made_fee_minor: int = 0
     state: int = OrderState.OPEN
     ended_id: int | None = None
+    hold_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +229,11 @@ def write_rows(
             copies.add(COPY_ORDERS, packed)
         told = meanwhile()
         if orders:
-            named = (_CLIENT_ORDER(2, 16, order.digest, 8, order.id) for order in orders)
+            named = (
+                _CLIENT_ORDER(2, 16, order.digest, 8, order.id)
+                for order in orders
+                if order.digest is not None
+            )
             copies.add(COPY_CLIENT_ORDERS, named)
         if fills:
             copies.add(COPY_FILLS, (fill.packed() for fill in fills))
@@ -187,19 +241,24 @@ def write_rows(
 
 
 def _change_orders(cursor: psycopg.Cursor[Any], changes: Sequence[OrderChange]) -> None:
-    changes = sorted(changes, key=attrgetter("order_id"))
-    ids = array(c.order_id for c in changes)
-    ended = ",".join("NULL" if c.ended_id is None else str(c.ended_id) for c in changes)
+    changes = sorted(changes, key=attrgetter("id"))
+    ids = array(c.id for c in changes)
     cursor.execute(
         CHANGE_ORDERS,
         (
             ids,
             array(c.lots for c in changes),
-            array(c.minor for c in changes),
-            array(c.fee_minor for c in changes),
+            array(c.reduced_lots for c in changes),
+            array(c.made_minor for c in changes),
+            array(c.made_fee_minor for c in changes),
             array(c.state for c in changes),
-            f"{{{ended}}}",
+            _nullable(c.ended_id for c in changes),
+            _nullable(c.hold_id for c in changes),
             ids,
         ),
         prepare=True,
     )
+
+
+def _nullable(values: Iterable[int | None]) -> str:
+    return "{" + ",".join("NULL" if value is None else str(value) for value in values) + "}"

@@ -47,8 +47,8 @@ ADDED_UP = """
 SELECT 0, coalesce((SELECT sequence FROM orderbook_feed WHERE market_id = %(market)s), 0),
        NULL::bigint
 UNION ALL
-SELECT side, price_ticks * %(tick)s, sum(remaining_lots)::bigint * %(lot)s FROM orderbook_order
- WHERE market_id = %(market)s AND state = 0 GROUP BY side, price_ticks
+SELECT side, price_ticks * %(tick)s, sum(shown_lots)::bigint * %(lot)s FROM orderbook_live
+ WHERE market_id = %(market)s AND stop_ticks = 0 GROUP BY side, price_ticks
 """
 
 

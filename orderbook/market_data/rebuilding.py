@@ -26,8 +26,8 @@ CLEAR = (
 )
 ADD_LEVELS = """
 INSERT INTO orderbook_pricelevel (market_id, side, price, quantity)
-SELECT m.id, o.side, o.price_ticks * m.tick_minor, sum(o.remaining_lots) * m.lot_units
-  FROM orderbook_market AS m JOIN orderbook_order AS o ON o.market_id = m.id AND o.state = 0
+SELECT m.id, o.side, o.price_ticks * m.tick_minor, sum(o.shown_lots) * m.lot_units
+  FROM orderbook_market AS m JOIN orderbook_live AS o ON o.market_id = m.id AND o.stop_ticks = 0
  WHERE m.id = %s GROUP BY m.id, o.side, o.price_ticks
 """
 ADD_CANDLES = f"""

@@ -254,7 +254,7 @@ def test_of_a_pair_the_limit_order_waits_and_the_stop_guards_it(book: Book) -> N
 def test_a_trade_of_one_ends_the_other(book: Book) -> None:
     paired(book)
     report = place(book, Place(9, ANN, BUY, 104, 9, GTC, SelfTrade.CANCEL_OLDEST))
-    assert report.dropped == [Dropped(8, SELL, 90, 4, was_shown=False)]
+    assert report.dropped == [Dropped(8, CEM, SELL, 90, 4, was_shown=False)]
     assert not book.stops.commands
     assert queue(book) == [(7, 2)]
 
@@ -264,7 +264,7 @@ def test_a_stop_that_runs_ends_the_limit_order(book: Book) -> None:
     place(book, Place(5, ANN, BUY, 95, 9))
     place(book, Place(9, BEN, SELL, 95, 3))
     report = trigger(book)
-    assert report.dropped == [Dropped(7, SELL, 104, 4, was_shown=True)]
+    assert report.dropped == [Dropped(7, CEM, SELL, 104, 4, was_shown=True)]
     assert traded(report) == [(5, 95, 4, 4)]
     assert not book.specials
 
