@@ -11,10 +11,17 @@ from django.db import transaction
 from accounts.models import User
 from orderbook.actions import instruct
 from orderbook.commands import (
+    AMEND,
     CANCEL,
+    CANCEL_ALL,
     PLACE,
+    AmendOrder,
+    CancelAll,
     CancelOrder,
+    GuardOrder,
+    OrderType,
     PlaceOrder,
+    SelfTrade,
     Side,
     TimeInForce,
     encode,
@@ -104,11 +111,36 @@ class Venue:
         cid: str = "",
         tif: str = "gtc",
         key_id: int | None = None,
+        **more: Any,
     ) -> Command:
-        """Spell a new order."""
+        """Spell a new order; `more` are further fields of `PlaceOrder`."""
         name = cid or f"cid-{next(_numbers)}"
-        order = PlaceOrder(self.market.pk, name, Side(side), price, quantity, TimeInForce(tif))
+        for field, named in (("type", OrderType), ("self_trade", SelfTrade)):
+            if field in more:
+                more[field] = named(more[field])
+        order = PlaceOrder(
+            self.market.pk, name, Side(side), price, quantity, TimeInForce(tif), **more
+        )
         return self._command(who, PLACE, encode(order), key_id)
+
+    def pair(
+        self, who: str, side: str, price: int, quantity: int, *, stop: int, worst: int,
+        cid: str = "", tif: str = "gtc",
+    ) -> Command:  # fmt: skip
+        """Spell a limit order and the stop that guards it."""
+        guard = GuardOrder(OrderType.STOP, worst, stop, TimeInForce.IMMEDIATE_OR_CANCEL)
+        return self.place(who, side, price, quantity, cid=cid, tif=tif, guard=guard)
+
+    def amend(self, who: str, order_id: int | str = 0, *, cid: str = "", **change: int) -> Command:
+        """Spell an amendment: `price`, `remaining_quantity`, `stop_price`."""
+        command = AmendOrder(self.market.pk, int(order_id), cid, **change)
+        return self._command(who, AMEND, encode(command))
+
+    def cancel_all(self, who: str, side: str | None = None, *, everywhere: bool = False) -> Command:
+        """Spell the cancellation of all orders of a person."""
+        market_id = 0 if everywhere else self.market.pk
+        command = CancelAll(market_id, Side(side) if side else None)
+        return self._command(who, CANCEL_ALL, encode(command))
 
     def cancel(self, who: str, order_id: int | str = 0, *, cid: str = "") -> Command:
         """Spell a cancellation."""
