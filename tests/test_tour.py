@@ -85,6 +85,7 @@ def test_a_csv_of_codes_becomes_a_trade_and_a_revealed_voucher(
     assert "2 codes, as many units" in told
     assert '"available":0,"incoming":0' in told.replace(" ", "")
     assert told.count('"filled_amount":80') == 2, "asked twice, answered the same twice"
+    assert "80 [{'price': 80, 'quantity': 1}]" in told, "the same market, seen by the client"
     assert told.count('"role":"taker"') == 1, "bought once"
     assert '"code":"TOUR-7K2M-9QXA"' in told, "the code that expires soonest"
     assert '"code":"reveal"' in told or '"reveal"' in told
