@@ -23,6 +23,7 @@ from rewards.api.partners import (
     PartnerSeries,
     PartnerStaff,
 )
+from rewards.api.presents import EndPresent, Presents
 from rewards.api.redemptions import (
     Confirm,
     OneRedemption,
@@ -31,7 +32,7 @@ from rewards.api.redemptions import (
     Reverse,
     RollBack,
 )
-from rewards.api.reveals import OneReveal, RevealOne, Reveals
+from rewards.api.reveals import OneReveal, RevealImage, RevealOne, Reveals
 from rewards.api.series import HandOuts, OneSeries, SeriesList
 
 urlpatterns = [
@@ -44,6 +45,13 @@ urlpatterns = [
     path("imports/<id:import_id>/faults/", ImportFaults.as_view(), name="import-faults"),
     path("reveals/", Reveals.as_view(), name="reveals"),
     path("reveals/<id:reveal_id>/", OneReveal.as_view(), name="reveal-view"),
+    path("reveals/<id:reveal_id>/image.<str:form>", RevealImage.as_view(), name="reveal-image"),
+    path("presents/", Presents.as_view(), name="presents"),
+    re_path(
+        r"^presents/(?P<present_id>[1-9][0-9]{0,17})/(?P<deed>accept|decline|take-back)/$",
+        EndPresent.as_view(),
+        name="end-present",
+    ),
     path("series/<str:series_code>/generations/", Generations.as_view(), name="generations"),
     path("series/<str:series_code>/exports/", Exports.as_view(), name="code-exports"),
     path("series/<str:series_code>/assignments/", Assignments.as_view(), name="assignments"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import QuerySet
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.generics import ListAPIView
 from rest_framework.request import Request
@@ -14,9 +16,11 @@ from rest_framework.views import APIView
 from edge.callers import client_ip
 from edge.fields import StrictSerializer, checked_body
 from edge.idempotency import HEADER, REPLAYED, KeyInvalid, KeyMissing, claim_of
+from edge.problems import Refusal
 from rewards import revealing
 from rewards.api.permissions import OWN_VOUCHERS, person
 from rewards.api.serializers import MaskedRevealOut, RevealOut
+from rewards.images import Form, NotDrawable, drawn
 from rewards.importing import SeriesUnknown
 from rewards.models import Reveal
 from wallet import items
@@ -124,3 +128,48 @@ class OneReveal(APIView):
         """See the code again. Each look is written down."""
         opened = revealing.view(reveal_id=reveal_id, owner=person(request), ip=client_ip(request))
         return Response(RevealOut(opened).data, headers=PRIVATE)
+
+
+class ImageUnknown(Refusal):
+    """A code is drawn in two ways."""
+
+    code = "image_unknown"
+    title = "A code is drawn as image.qr or image.code128"
+    status = 404
+
+
+class ImageImpossible(Refusal):
+    """The code has characters that this kind of picture cannot hold."""
+
+    code = "image_impossible"
+    title = "This code cannot be drawn so; a QR code holds it"
+    status = 409
+
+
+class RevealImage(APIView):
+    """A code you revealed, as a picture."""
+
+    permission_classes = (OWN_VOUCHERS,)
+
+    @extend_schema(
+        operation_id="draw_code",
+        summary="Draw a revealed code",
+        tags=["vouchers"],
+        responses=answers(
+            {(200, "image/svg+xml"): OpenApiTypes.STR},
+            revealing.RevealUnknown(),
+            revealing.CodeUnavailable(),
+            ImageUnknown(),
+            ImageImpossible(),
+        ),
+    )
+    def get(self, request: Request, reveal_id: int, form: str) -> HttpResponse:
+        """See the code as a QR code (`image.qr`) or a barcode (`image.code128`), in SVG."""
+        if form not in list(Form):
+            raise ImageUnknown
+        opened = revealing.view(reveal_id=reveal_id, owner=person(request), ip=client_ip(request))
+        try:
+            image = drawn(opened.code.for_its_owner(), Form(form))
+        except NotDrawable:
+            raise ImageImpossible from None
+        return HttpResponse(image, content_type="image/svg+xml", headers=PRIVATE)

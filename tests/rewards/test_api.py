@@ -375,5 +375,6 @@ def test_schema_describes_every_operation() -> None:
         "import_codes", "get_import", "list_import_faults", "reveal_code", "list_reveals",
         "get_reveal", "generate_codes", "export_codes", "download_export", "assign_units",
         "extend_codes", "deactivate_codes", "list_bulk_jobs", "get_bulk_job", "control_bulk_job",
+        "list_presents", "give_present", "end_present", "draw_code",
         "list_generic_codes", "create_generic_code", "deactivate_generic_code",
     }  # fmt: skip
