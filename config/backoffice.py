@@ -71,6 +71,11 @@ THEME: dict[str, Any] = {
                     _list("Series", "confirmation_number", "rewards.series"),
                     _list("Imports", "upload_file", "rewards.codeimport"),
                     _list("Reveals", "visibility", "rewards.reveal"),
+                    _list("Redemptions", "redeem", "rewards.redemption"),
+                    _list("Generic codes", "campaign", "rewards.genericcode"),
+                    _list("Partners", "store", "rewards.partner"),
+                    _list("Bulk work", "dynamic_feed", "rewards.bulkjob"),
+                    _list("Presents", "featured_seasonal_and_gifts", "rewards.present"),
                 ],
             },
             {

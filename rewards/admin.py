@@ -20,7 +20,7 @@ from accounts.models import User
 from edge.admin import ReadOnlyAdmin
 from edge.problems import Refusal
 from edge.reasons import do_with_reason
-from rewards import actions
+from rewards import actions, back_office
 from rewards.actions import SeriesTerms
 from rewards.code_files import TEMPLATE
 from rewards.codes import CheckScheme
@@ -34,6 +34,7 @@ from wallet.accounts import ISSUANCE, REDEEMED
 from wallet.models import Account
 
 FAULTS_ON_PAGE = 100
+__all__ = ["back_office"]
 
 
 def clerk(request: HttpRequest) -> User:

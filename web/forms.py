@@ -13,8 +13,10 @@ from django.utils import timezone
 
 from accounts.models import User
 from accounts.scopes import Scope, allowed_scopes
+from rewards.models import Partner, Series
 from wallet.items import LONGEST_MEMO
 from wallet.models import Account
+from wallet.people import PersonUnknown
 from web.amounts import read_amount
 
 SCOPE_WORDS = {
@@ -29,6 +31,9 @@ SCOPE_WORDS = {
     Scope.FINANCE_READ: "Read the books (finance)",
 }
 LIVES_DAYS = (("30", "30 days"), ("90", "90 days"), ("365", "1 year"), ("0", "Until I revoke it"))
+
+
+DECIMAL = {"inputmode": "decimal", "autocomplete": "off"}
 
 
 def new_key() -> str:
@@ -126,3 +131,65 @@ class KeyForm(forms.Form):
             "scopes": self.cleaned_data["scopes"],
             "expires_at": timezone.now() + timedelta(days=days) if days else None,
         }
+
+
+class TillForm(OnceForm):
+    """A code at the till; the second time also what it is to be used for."""
+
+    code = forms.CharField(max_length=200, strip=True)
+    partner_code = forms.ChoiceField(label="For")
+    confirmed = forms.CharField(required=False, max_length=3)
+    amount = forms.CharField(
+        label="Spend", required=False, max_length=30, widget=forms.TextInput(DECIMAL)
+    )
+    order = forms.CharField(
+        label="The customer buys for",
+        required=False,
+        max_length=30,
+        widget=forms.TextInput(DECIMAL),
+    )
+    handle = forms.CharField(
+        label="The customer's handle",
+        required=False,
+        max_length=31,
+        widget=forms.TextInput(attrs={"placeholder": "@handle", "autocapitalize": "none"}),
+    )
+
+    def __init__(self, partners: Sequence[Partner], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._partners = {partner.code: partner for partner in partners}
+        if len(partners) == 1:
+            del self.fields["partner_code"]
+        else:
+            field = self.fields["partner_code"]
+            assert isinstance(field, forms.ChoiceField)
+            field.choices = [(partner.code, partner.name) for partner in partners]
+
+    @property
+    def partner(self) -> Partner:
+        """For whom this is redeemed; the form is valid."""
+        code = self.cleaned_data.get("partner_code") or next(iter(self._partners))
+        return self._partners[code]
+
+    def customer(self) -> User | None:
+        """Whose voucher it is, if that was said; `PersonUnknown` for nobody."""
+        handle: str = self.cleaned_data["handle"]
+        if not handle:
+            return None
+        found = User.objects.by_handle(handle)
+        if found is None:
+            raise PersonUnknown
+        return found
+
+    def is_complete(self, series: Series) -> bool:
+        """Read the amounts in the scale of the series' currency; say whether they are right."""
+        asset = series.face_value_asset
+        for name in ("amount", "order"):
+            text = self.cleaned_data[name]
+            if not text or asset is None:
+                continue
+            try:
+                self.cleaned_data[f"{name}_minor"] = read_amount(text, asset.scale)
+            except ValueError as error:
+                self.add_error(name, str(error))
+        return not self.errors

@@ -3,7 +3,7 @@
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
-from web.views import account, home, markets, vouchers, waiting, wallet
+from web.views import account, home, markets, till, vouchers, waiting, wallet
 
 
 class CodeConverter(StringConverter):
@@ -26,6 +26,8 @@ urlpatterns = [
     path("vouchers/<code:series>/reveal/", vouchers.reveal_code, name="reveal"),
     # The page itself, /waiting/<name>/, is the gateway's: a crowd looks at it.
     path("waiting/<slug:name>/enter/", waiting.enter, name="enter-waiting-room"),
+    path("till/", till.till, name="till"),
+    path("till/<id:redemption_id>/undo/", till.undo, name="till-undo"),
     path("account/", account.account, name="account"),
     path("account/profile/", account.change_profile, name="profile"),
     path("account/keys/", account.make_key, name="make-key"),
