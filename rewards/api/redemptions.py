@@ -38,7 +38,7 @@ from wallet.people import PersonUnknown
 from wallet.problems import LedgerRefusal
 
 AT_THE_TILL = HasScope.of(read="redemptions:read", write="redemptions:write")
-ASK = {"code": "SUN-7KQ4-ABCD2", "order": 2_400, "reserve_s": 600, "reference": "receipt 4711"}
+ASK = {"code": "SUN-7K04-A8CDT", "order": 2_400, "reserve_s": 600, "reference": "receipt 4711"}
 A_REDEMPTION = {
     "id": "4711", "partner": "fan-shop", "series": "TENOFF", "title": "Ten euros off",
     "kind": "amount", "state": "reserved", "value": {"amount": 1000, "asset": "EUR"},
@@ -117,7 +117,7 @@ class Qualify(APIView):
         tags=["redemptions"],
         request=AskIn,
         responses=answers({200: VerdictOut}, *WHO, *WHICH),
-        examples=[sample("ask", {"code": "SUN-7KQ4-ABCD2", "order": 2_400}, is_request=True)],
+        examples=[sample("ask", {"code": "SUN-7K04-A8CDT", "order": 2_400}, is_request=True)],
     )
     def post(self, request: Request) -> Response:
         """Say whether a code could be used, what it would be worth, and all that is against it."""
