@@ -42,6 +42,8 @@ STEADY_PER_S = 3_000
 SECONDS = 10.0
 OVERLOAD_S = 20.0
 RECOVERY_S = 2.0
+CONNECTIONS = 160
+"""For the capacity: less than the gateway lets in or wait, so that nobody is refused."""
 BATCH = 500
 BATCH_CONNECTIONS = 6
 START_TIMEOUT_S = 30.0
@@ -132,7 +134,7 @@ def measure() -> dict[str, float]:
         baseline = drf_baseline(guard)
         served = Served(guard)
         served.load(served.orders, "1000x3")  # warm
-        capacity = served.load(served.orders, f"0x{SECONDS}")
+        capacity = served.load(served.orders, f"0x{SECONDS}", connections=CONNECTIONS)
         steady = served.load(served.orders, f"{STEADY_PER_S}x{SECONDS}")
         batches = served.load(served.batches, f"0x{SECONDS}", connections=BATCH_CONNECTIONS)
         overload = overloaded(served, capacity["phases"][0]["done_per_s"])

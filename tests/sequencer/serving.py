@@ -120,7 +120,7 @@ application = Gateway(
     admission=Admission(
         limit(),
         shares={Priority.CANCEL: 0.25, Priority.ORDER: 0.5},
-        most_within=int(os.environ.get("TALLY_WITHIN", "256")),
+        most_within=int(os.environ.get("TALLY_WITHIN", "208")),
     ),
     rate=Rate(10_000, 10_000),
 )
