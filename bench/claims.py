@@ -15,12 +15,17 @@ from typing import Any
 from django.db import transaction
 
 from accounts.models import User
+from accounts.scopes import Scope
+from accounts.tokens import write_session_token
+from bench import gateway
+from bench.load import pack, request
 from bench.support import Figures
+from config.guard import Guard
 from rewards.campaigns import claiming, deciding, names, publishing
 from rewards.campaigns.conditions import WEEK
 from rewards.campaigns.directory import compiled
 from rewards.campaigns.facts import Facts
-from rewards.campaigns.models import Campaign
+from rewards.campaigns.models import Campaign, Claim
 from rewards.campaigns.rush.commands import CLAIM, MakeClaim, encode
 from rewards.campaigns.rush.engine import CampaignEngine
 from sequencer.commands import Command
@@ -31,9 +36,13 @@ BATCH = 512
 PEOPLE = 20_480
 UNITS = 1_000
 SINGLES = 200
+RUSH_S = 3.0
+BODY = b'{"channel": "app"}'
+CONNECTIONS = 128
 BESIDE = {
     "rewards.claims_per_s": "rewards.single_claims_per_s",
-    "rewards.refusals_per_s": "rewards.single_claims_per_s",
+    "rewards.engine_claims_per_s": "rewards.single_claims_per_s",
+    "rewards.engine_refusals_per_s": "rewards.single_claims_per_s",
 }
 ZONE = "Europe/Berlin"
 RULE = {
@@ -62,7 +71,7 @@ RULE = {
 
 
 def measure() -> Figures:
-    """Claims granted and refused a second, one by one and together; a race for the last units."""
+    """Claims granted and refused a second, one by one, together, and through the gateway."""
     people = _people()
     _world(people)
     engine, garbage = CampaignEngine(0), Garbage()
@@ -78,11 +87,17 @@ def measure() -> Figures:
     singles = [_single_s("CROWD", person) for person in people[-SINGLES:]]
     race_s, won = _race(engine, garbage, people)
     assert won == UNITS, f"{won} of {UNITS} granted"
+    guard = Guard()
+    try:
+        over_http = _over_http(guard, people)
+    finally:
+        guard.close()
     return {
-        "rewards.claims_per_s": BATCH / statistics.median(granted),
-        "rewards.refusals_per_s": BATCH / statistics.median(refused),
+        **over_http,
+        "rewards.engine_claims_per_s": BATCH / statistics.median(granted),
+        "rewards.engine_refusals_per_s": BATCH / statistics.median(refused),
         "rewards.single_claims_per_s": 1 / statistics.median(singles),
-        "rewards.race_20k_for_1k_s": race_s,
+        "rewards.engine_race_20k_for_1k_s": race_s,
         **_rule_figures(people[0]),
     }
 
@@ -105,14 +120,14 @@ def _world(people: list[User]) -> None:
         {"most": 1, "per": "person", "window": "day"},
         {"most": 1_000_000, "per": "campaign", "window": "day"},
     ]
-    for code, budget in (("RACE", UNITS * 10), ("CROWD", 10_000_000)):
-        rule = RULE if code == "CROWD" else {"is": "all", "of": []}
+    for code, units in (("RACE", UNITS), ("CROWD", PEOPLE), ("STADIUM", PEOPLE), ("LAST", UNITS)):
+        rule = RULE if code in {"CROWD", "STADIUM"} else {"is": "all", "of": []}
         terms: dict[str, Any] = {
             "starts_at": "2026-01-01T00:00:00+00:00",
             "rule": rule,
             "limits": limits,
             "effects": [{"is": "points", "asset": "CLAIMED", "amount": 10}],
-            "budgets": {"CLAIMED": budget},
+            "budgets": {"CLAIMED": 10 * units},
         }
         publishing.create(code=code, title=code.title(), actor=people[0])
         version = publishing.draft(code, terms, actor=people[0])
@@ -146,6 +161,39 @@ def _race(engine: CampaignEngine, garbage: Garbage, people: list[User]) -> tuple
     for start in range(0, PEOPLE, BATCH):
         _batch_s(engine, garbage, "RACE", people[start : start + BATCH])
     return time.perf_counter() - started, _statuses.count(201)
+
+
+def _over_http(guard: Guard, people: list[User]) -> Figures:
+    """Everybody claims at once, through gateway, stream and writer: first enough, then too few."""
+    port = gateway.free_port()
+    gateway.start(guard, "manage.py", "writer", "--shard", "0")
+    gateway.start(guard, "manage.py", "gateway", "--port", str(port))
+    gateway.wait_until_served(port)
+    tokens = [
+        write_session_token(user_id=p.pk, scopes=[Scope.REWARDS_WRITE], session_key=str(p.pk))
+        for p in people
+    ]
+    granted = _rush(port, "STADIUM", tokens[UNITS:])
+    raced = _rush(port, "LAST", tokens)
+    won = Claim.objects.filter(campaign__code="LAST").count()
+    assert won == UNITS, f"{won} of {UNITS} granted"
+    return {
+        "rewards.claims_per_s": granted["decided_per_s"],
+        "rewards.claims_p99_ms": granted["p99_ms"],
+        "rewards.race_20k_for_1k_s": PEOPLE / raced["decided_per_s"],
+    }
+
+
+def _rush(port: int, code: str, tokens: list[str]) -> dict[str, Any]:
+    """Let everybody ask, as fast as they are answered, for so long as first claims last."""
+    path = f"/api/v1/campaigns/{code}/claims/"
+    asked = pack(request("POST", path, key=t, body=BODY, once=f"bench-{code}") for t in tokens)
+    outcome = gateway.run_load(port, asked, f"0x{RUSH_S}", connections=CONNECTIONS)
+    [phase] = outcome["phases"]
+    gateway.say(code, outcome)
+    assert set(phase["statuses"]) <= {"201", "422", "429"}, phase
+    decided = phase["statuses"].get("201", 0) + phase["statuses"].get("422", 0)
+    return {"decided_per_s": decided / phase["elapsed_s"], "p99_ms": phase["p99_ms"]}
 
 
 def _command(code: str, person: User) -> Command:

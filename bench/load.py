@@ -200,9 +200,11 @@ def quantile(ordered: Sequence[float], share: float) -> float:
     return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))], 2)
 
 
-def request(method: str, path: str, *, key: str, body: bytes = b"") -> bytes:
-    """Write down one HTTP request, as a trader's program would send it."""
+def request(method: str, path: str, *, key: str, body: bytes = b"", once: str = "") -> bytes:
+    """Write down one HTTP request, as a person's program would send it."""
     lines = [f"{method} {path} HTTP/1.1", "Host: localhost", f"Authorization: Bearer {key}"]
+    if once:
+        lines.append(f"Idempotency-Key: {once}")
     if body:
         lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
