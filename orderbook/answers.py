@@ -14,6 +14,7 @@ from orderbook.models import OrderState
 from orderbook.rows import NewOrder, StoredOrder
 from orderbook.stops import stop_ticks_of
 from sequencer.commands import Answer, Command
+from wallet.ownership_rules import STATUSES, TITLES, Barred
 
 if TYPE_CHECKING:
     from orderbook.charges import Charges
@@ -134,7 +135,7 @@ REFUSALS: dict[str, tuple[str, int]] = {
     "order_already_cancelled": ("The order is cancelled already", 409),
     "order_paired": ("One of a pair cannot change: cancel both and place them anew", 409),
     "order_has_no_stop_price": ("The order waits for no stop price", 409),
-}
+} | {barred.value: (TITLES[barred], STATUSES[barred]) for barred in Barred}
 """Codes that the engine itself gives; the market's rules bring their own titles."""
 
 

@@ -31,6 +31,7 @@ from orderbook.answers import (
 from orderbook.auction import Cross
 from orderbook.charges import Charges, charges_of, charges_of_cross, release
 from orderbook.deeds import Deed, change_market
+from orderbook.gate import Gate
 from orderbook.known import Known
 from orderbook.matching import MarketState
 from orderbook.memory import Memory, Trading
@@ -99,6 +100,7 @@ class Batch:
             commands, memory, self.outcome.first_order_id, now_us
         )
         self._known = Known(memory)
+        self._gate = Gate(self._plans, memory, now_us)
         self._stale: set[int] = set()
         self._posting: Posting | None = None
         self._is_full = False
@@ -106,12 +108,14 @@ class Batch:
     def run(self) -> list[Answer]:
         """Decide and write as many of the commands as one commit carries, after the deeds."""
         self._known.look_up(self._plans)
+        self._gate.bar()
         for deed in self._deeds:
             self.outcome.books.update(deed.books())
             deed.match()
         self._match_ahead()
         account_ids, hold_ids = self._touched()
         with opened(account_ids, hold_ids, names_hold_accounts=True) as self._posting:
+            self._gate.look(self._posting.ledger)
             for deed in self._deeds:
                 deed.settle(self)
             answers = self._settle_all()
@@ -377,6 +381,10 @@ class Batch:
                 self._stale.add(step.trading.id)
                 return None, refused
             charges = charges_of(step, self._memory, self._posting.ledger)
+            if self._gate.is_too_young(step, charges.chain, self._posting.ledger):
+                step.trading.book.undo_to(step.mark)
+                self._stale.add(step.trading.id)
+                return None, matching.Refusal.UNITS_TOO_YOUNG.code
             refusal, index = self._pay(charges.chain)
             if refusal is Refusal.CREATED:
                 return charges, ""

@@ -17,6 +17,7 @@ from edge.postgres import raw_cursor
 from orderbook.auction import collect
 from orderbook.bands import band_around, is_beyond, place_within
 from orderbook.book import Book, Order, Side, Special
+from orderbook.eligibility import ends_us
 from orderbook.instructions import Conditions, Place, SelfTrade, TimeInForce
 from orderbook.lifecycle import Schedule
 from orderbook.limits import NO_LIMIT, Exposure, Limit
@@ -32,6 +33,8 @@ from orderbook.matching import (
 )
 from orderbook.models import Market, TradingLimit
 from wallet.accounts import FEES, Purpose, open_accounts
+from wallet.models import AssetRules
+from wallet.ownership_rules import FREE
 
 FETCH_ROWS = 10_000
 # The sum, not the newest: of two changes made at once the older revision may commit last.
@@ -70,9 +73,9 @@ class Trading:
     """One market as the engine trades it. Its terms may change; its book stays."""
 
     __slots__ = (
-        "_collected", "base_id", "book", "code", "dynamic_band_bps", "fee_account_id", "id",
-        "quote_code", "quote_id", "reference_ticks", "revision", "schedule",
-        "state", "static_band_bps", "terms", "uncross_ticks",
+        "_collected", "base_id", "book", "code", "dynamic_band_bps", "ends_us", "fee_account_id",
+        "id", "is_guarded", "ownership", "quote_code", "quote_id", "reference_ticks",
+        "revision", "schedule", "state", "static_band_bps", "terms", "uncross_ticks",
     )  # fmt: skip
 
     def __init__(self, market: Market) -> None:
@@ -92,9 +95,15 @@ class Trading:
         self.revision = market.revision
         self.static_band_bps = market.static_band_bps
         self.dynamic_band_bps = market.dynamic_band_bps
+        rules: AssetRules | None = getattr(market.base_asset, "rules", None)
+        self.ownership = rules.ownership if rules else FREE
+        self.ends_us = ends_us(self.ownership, market.minimum_life_s)
+        self.is_guarded = bool(self.ends_us) or self.ownership.binds
+        # When its units may not be traded any more, the market closes by itself.
+        closes_us = min(filter(None, (_microseconds(market.closes_at), self.ends_us)), default=0)
         self.schedule = Schedule(
             opens_us=_microseconds(market.opens_at),
-            closes_us=_microseconds(market.closes_at),
+            closes_us=closes_us,
             auction_s=market.auction_s,
             halt_s=market.halt_s,
         )
@@ -252,7 +261,11 @@ class Memory:
         return bool(revision != self._revision or has_instructions)
 
     def _adopt_markets(self) -> None:
-        markets = list(Market.objects.filter(shard=self.shard).select_related("quote_asset"))
+        markets = list(
+            Market.objects.filter(shard=self.shard).select_related(
+                "quote_asset", "base_asset__rules"
+            )
+        )
         for market_id in self.markets.keys() - {market.pk for market in markets}:
             self._let_go(market_id)
         for market in markets:

@@ -13,6 +13,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from edge.ids import time_of
+from orderbook.bust_models import Bust
 from orderbook.feed_models import (
     BookChange,
     Candle,
@@ -26,9 +27,10 @@ from orderbook.feed_models import (
 from orderbook.special_models import SpecialOrder
 from orderbook.venue_models import DeadMansSwitch, Instruction, TradingLimit, VenueTime
 from wallet.models import Asset
+from wallet.ownership_rules import LONGEST_HOLDING_S
 
 __all__ = [
-    "BookChange", "Candle", "ClientOrder", "DeadMansSwitch", "Feed", "Fill", "Instruction",
+    "BookChange", "Bust", "Candle", "ClientOrder", "DeadMansSwitch", "Feed", "Fill", "Instruction",
     "Market", "Order", "OrderQuerySet", "OrderState", "OwnEvent", "OwnFeed", "PriceLevel",
     "Projection", "Projector", "SpecialOrder", "TradingLimit", "VenueTime",
 ]  # fmt: skip
@@ -74,6 +76,9 @@ class Market(models.Model):
     state = models.CharField(max_length=10, choices=State, default=State.OPEN)
     opens_at = models.DateTimeField(
         null=True, blank=True, help_text="When a scheduled market begins its auction."
+    )
+    minimum_life_s = models.IntegerField(
+        default=0, help_text="Trading ends so many seconds before the units expire, at least."
     )
     closes_at = models.DateTimeField(
         null=True, blank=True, help_text="When it cancels its orders and closes for good."
@@ -135,6 +140,10 @@ class Market(models.Model):
                     uncross_ticks__gte=0,
                 ),
                 name="orderbook_market_venue",
+            ),
+            models.CheckConstraint(
+                condition=Q(minimum_life_s__range=(0, LONGEST_HOLDING_S)),
+                name="orderbook_market_minimum_life",
             ),
             models.CheckConstraint(
                 condition=Q(maker_fee_bps__range=(0, 1000), taker_fee_bps__range=(0, 1000)),

@@ -74,6 +74,12 @@ class Refusal(IntEnum):
     PRICE_BEYOND_BAND = 91
     NOT_IN_AUCTION = 92
     MEETS_OWN_ORDER = 93
+    # What the rules of the units do not allow: `eligibility`.
+    NOT_TRANSFERABLE = 110
+    TRADING_ENDED = 111
+    REGION_UNKNOWN = 112
+    REGION_NOT_ALLOWED = 113
+    UNITS_TOO_YOUNG = 114
 
     @property
     def code(self) -> str:
