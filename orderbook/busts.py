@@ -26,11 +26,10 @@ from live import outbox
 from live.events import Event
 from orderbook.models import Bust, Fill, Market
 from wallet.freezing import LONGEST_REASON, ReasonMissing
-from wallet.models import Account, Code, Transfer
-from wallet.reversals import reverse_together
+from wallet.models import Account
+from wallet.trades import Leg, legs_of_commit, reverse_together
 
 State = Bust.State
-LEG_CODES = (Code.TRADE_UNITS, Code.TRADE_PRICE, Code.TRADE_FEE)
 
 
 class TradeUnknown(Refusal):
@@ -146,7 +145,7 @@ def approve(
     if refused is None and not all(result.is_created for result in results):
         refused = next(i for i, each in enumerate(results) if not each.is_created)
     if refused is not None:
-        shortfall = _shortfall(legs, refused, results[refused].refusal.name.lower())
+        shortfall = _shortfall(legs[refused], results[refused].refusal.name.lower())
         bust.last_refusal = shortfall.refusal
         bust.save(update_fields=["last_refusal"])
         _audit("refused_bust", bust, actor, shortfall.words, ip)
@@ -159,16 +158,15 @@ def approve(
     return bust, None
 
 
-def legs_of(fill: Fill) -> list[Transfer]:
+def legs_of(fill: Fill) -> list[Leg]:
     """Find the transfers that settled a trade: the units first, then the price, then the fees.
 
     One commit settles its trades one after the other, each beginning with its units: the
     trade's place among the commit's trades is the place of its legs among the commit's legs.
     """
     first = fill.ledger_batch_id
-    of_batch = Transfer.objects.filter(pk__gte=first, pk__lt=first + ROWS_PER_BATCH)
-    settled = list(of_batch.filter(code__in=LEG_CODES).order_by("pk"))
-    trades = [index for index, leg in enumerate(settled) if leg.code == Code.TRADE_UNITS]
+    settled = legs_of_commit(first)
+    trades = [index for index, leg in enumerate(settled) if leg.is_units]
     place = Fill.objects.filter(ledger_batch_id=first, pk__lt=fill.pk, pk__gte=_near(fill)).count()
     end = trades[place + 1] if place + 1 < len(trades) else len(settled)
     legs = settled[trades[place] : end]
@@ -185,10 +183,8 @@ def _near(fill: Fill) -> int:
     return fill.pk - ROWS_PER_BATCH
 
 
-def _shortfall(legs: Collection[Transfer], index: int, refusal: str) -> Shortfall:
-    leg = list(legs)[index]
-    assert leg.credit_account_id is not None
-    payer = Account.objects.select_related("asset").get(pk=leg.credit_account_id)
+def _shortfall(leg: Leg, refusal: str) -> Shortfall:
+    payer = Account.objects.select_related("asset").get(pk=leg.receiver)
     spendable = payer.available - (payer.floor or 0)
     return Shortfall(refusal, payer.pk, payer.asset.code, max(0, leg.amount - spendable))
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-import msgspec
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -23,7 +22,8 @@ from wallet.models import Code, Reference, ReversalRequest, Transfer
 from wallet.references import digest_of
 
 State = ReversalRequest.State
-PARTS_OF_A_TRADE = frozenset({Code.TRADE_UNITS, Code.TRADE_PRICE, Code.TRADE_FEE})
+LEG_CODES = (Code.TRADE_UNITS, Code.TRADE_PRICE, Code.TRADE_FEE)
+"""What a trade is made of; it is undone as a whole (`wallet.trades`)."""
 
 
 class TransferUnknown(Refusal):
@@ -89,7 +89,7 @@ def request_reversal(
         raise TransferUnknown
     if transfer.kind not in (Kind.TRANSFER, Kind.POST):
         raise NotReversible("It moved no money.")
-    if transfer.code in PARTS_OF_A_TRADE:
+    if transfer.code in LEG_CODES:
         raise NotReversible("It is a part of a trade: the trade is busted as a whole.")
     if transfer.reverses_id is not None:
         raise NotReversible("It is a reversal itself; post a new transfer instead.")
@@ -154,21 +154,6 @@ def reversals_of(transfer_ids: Sequence[int]) -> list[items.Transfer]:
     """Spell the transfers that undo these, in their order, for a deed that undoes its own."""
     found = Transfer.objects.in_bulk(list(transfer_ids))
     return [reversal_of(found[transfer_id]) for transfer_id in transfer_ids]
-
-
-def reverse_together(transfers: Sequence[Transfer]) -> list[Result]:
-    """Undo transfers that belong together: all of them or none. In the caller's transaction.
-
-    A refusal is not kept, so the same may be tried again later. What was reversed by itself
-    before is refused as a reused reference.
-    """
-    chain = [msgspec.structs.replace(reversal_of(each), linked=True) for each in transfers]
-    chain[-1] = msgspec.structs.replace(chain[-1], linked=False)
-    with transaction.atomic():
-        results = post(chain)
-        if not all(result.is_created for result in results):
-            transaction.set_rollback(True)
-    return results
 
 
 def _reference(transfer_id: int) -> str:

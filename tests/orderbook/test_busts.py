@@ -15,6 +15,7 @@ from tests.orderbook.venue import Venue
 from wallet import reversals
 from wallet.accounts import Purpose, open_accounts
 from wallet.actions import post
+from wallet.freezing import ReasonMissing
 from wallet.items import Transfer as Move
 from wallet.models import Code, Transfer
 
@@ -102,7 +103,7 @@ def test_each_trade_of_a_batch_has_its_own_legs(venue: Venue) -> None:
     assert len({fill.ledger_batch_id for fill in fills}) == 1
     legs = [busts.legs_of(fill) for fill in fills]
     assert [each[0].amount for each in legs] == [1, 2, 3, 2]
-    assert len({leg.pk for each in legs for leg in each}) == sum(map(len, legs))
+    assert len({leg.transfer_id for each in legs for leg in each}) == sum(map(len, legs))
     before = venue.units_of("ann"), venue.points_of("ann")
     bust(venue, fills[1])
     assert venue.units_of("ann") == (before[0][0] + 2, before[0][1])
@@ -168,7 +169,7 @@ def test_a_busted_trade_is_not_busted_again(venue: Venue) -> None:
 def test_a_part_of_a_trade_is_not_reversed_alone(venue: Venue) -> None:
     [units, *_] = busts.legs_of(trade(venue))
     with pytest.raises(reversals.NotReversible):
-        reversals.request_reversal(units.pk, actor=clerks(venue)[0], reason="alone")
+        reversals.request_reversal(units.transfer_id, actor=clerks(venue)[0], reason="alone")
 
 
 def test_an_unknown_trade_and_an_empty_reason_are_refused(venue: Venue) -> None:
@@ -176,7 +177,7 @@ def test_an_unknown_trade_and_an_empty_reason_are_refused(venue: Venue) -> None:
         busts.request_bust(1, actor=clerks(venue)[0], reason="a wrong price")
     fill = trade(venue)
     for reason in ("", "  ", "x" * 501):
-        with pytest.raises(busts.ReasonMissing):
+        with pytest.raises(ReasonMissing):
             busts.request_bust(fill.pk, actor=clerks(venue)[0], reason=reason)
 
 
