@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import IntEnum
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 
 from edge.ids import time_of
 from orderbook.bust_models import Bust
@@ -30,9 +30,9 @@ from wallet.models import Asset
 from wallet.ownership_rules import LONGEST_HOLDING_S
 
 __all__ = [
-    "BookChange", "Bust", "Candle", "ClientOrder", "DeadMansSwitch", "Feed", "Fill", "Instruction",
-    "Market", "Order", "OrderQuerySet", "OrderState", "OwnEvent", "OwnFeed", "PriceLevel",
-    "Projection", "Projector", "SpecialOrder", "TradingLimit", "VenueTime",
+    "BookChange", "Bust", "Candle", "ClientOrder", "DeadMansSwitch", "Feed", "Fill", "FillQuerySet",
+    "Instruction", "Market", "Order", "OrderQuerySet", "OrderState", "OwnEvent", "OwnFeed",
+    "PriceLevel", "Projection", "Projector", "SpecialOrder", "TradingLimit", "VenueTime",
 ]  # fmt: skip
 
 
@@ -205,6 +205,15 @@ class Order(models.Model):
         return time_of(self.id)
 
 
+class FillQuerySet(models.QuerySet["Fill"]):
+    """Reads of fills."""
+
+    def with_busts(self) -> FillQuerySet:
+        """Each with `is_busted`: whether the trade was undone later."""
+        undone = Bust.objects.filter(fill_id=OuterRef("pk"), state=Bust.State.APPROVED)
+        return self.annotate(is_busted=Exists(undone))
+
+
 class Fill(models.Model):
     """One trade between a resting order (maker) and an incoming one (taker).
 
@@ -226,6 +235,8 @@ class Fill(models.Model):
     taker_fee_minor = models.BigIntegerField()
     ledger_batch_id = models.BigIntegerField()
     is_auction = models.BooleanField(default=False)
+
+    objects = FillQuerySet.as_manager()
 
     @property
     def at(self) -> datetime:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from orderbook.api import markets, owners, venue
+from orderbook.api import busts, markets, owners, venue
 
 urlpatterns = [
     path("markets/", markets.Markets.as_view()),
@@ -19,4 +19,7 @@ urlpatterns = [
     path("orders/events/position/", owners.OwnPosition.as_view()),
     path("orders/<id:order_id>/", owners.OneOrder.as_view()),
     path("fills/", owners.Fills.as_view()),
+    path("busts/", busts.Busts.as_view()),
+    path("busts/<id:bust_id>/approve/", busts.ApproveBust.as_view()),
+    path("busts/<id:bust_id>/reject/", busts.RejectBust.as_view()),
 ]

@@ -15,6 +15,14 @@ from rewards.api.bulk import (
     Generations,
     OneBulkJob,
 )
+from rewards.api.disputes import (
+    AnswerDispute,
+    DecideDispute,
+    DisputeReveal,
+    Disputes,
+    OneDispute,
+    WithdrawDispute,
+)
 from rewards.api.imports import ImportFaults, Imports, OneImport
 from rewards.api.partners import (
     DeactivateGeneric,
@@ -24,6 +32,7 @@ from rewards.api.partners import (
     PartnerStaff,
 )
 from rewards.api.presents import EndPresent, Presents
+from rewards.api.protection import SeriesGuarantee, SeriesTradingTerms
 from rewards.api.redemptions import (
     Confirm,
     OneRedemption,
@@ -36,6 +45,18 @@ from rewards.api.reveals import OneReveal, RevealImage, RevealOne, Reveals
 from rewards.api.series import HandOuts, OneSeries, SeriesList
 
 urlpatterns = [
+    path("reveals/<id:reveal_id>/dispute/", DisputeReveal.as_view(), name="dispute-reveal"),
+    path("disputes/", Disputes.as_view(), name="disputes"),
+    path("disputes/<id:dispute_id>/", OneDispute.as_view(), name="dispute"),
+    path("disputes/<id:dispute_id>/withdraw/", WithdrawDispute.as_view(), name="dispute-withdraw"),
+    path("disputes/<id:dispute_id>/answer/", AnswerDispute.as_view(), name="dispute-answer"),
+    path("disputes/<id:dispute_id>/decide/", DecideDispute.as_view(), name="dispute-decide"),
+    path(
+        "series/<str:series_code>/trading-terms/",
+        SeriesTradingTerms.as_view(),
+        name="trading-terms",
+    ),
+    path("series/<str:series_code>/guarantee/", SeriesGuarantee.as_view(), name="guarantee"),
     path("series/", SeriesList.as_view(), name="series-list"),
     path("series/<str:series_code>/", OneSeries.as_view(), name="series"),
     path("series/<str:series_code>/imports/", Imports.as_view(), name="imports"),

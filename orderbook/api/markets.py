@@ -133,7 +133,7 @@ class MarketTrades(ListAPIView[Fill]):
     def get_queryset(self) -> QuerySet[Fill]:
         asked = checked_query(PeriodQuery, self.request)
         self.market = find_market(self.kwargs["market"])
-        fills = Fill.objects.filter(market_id=self.market.pk)
+        fills = Fill.objects.with_busts().filter(market_id=self.market.pk)
         if "since" in asked:
             fills = fills.filter(pk__gte=id_at(asked["since"]))
         return fills.filter(pk__lt=id_at(asked["to"])) if "to" in asked else fills

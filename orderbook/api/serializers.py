@@ -16,6 +16,7 @@ from orderbook.candles import INTERVALS
 from orderbook.feed_models import BookChange, Feed, OwnEvent
 from orderbook.market_data.books import DEPTH_LEVELS, MOST_LEVELS
 from orderbook.market_data.days import change_bps, day_of, feed_of
+from orderbook.market_data.faces import of_face_bps, rules_beside, trading_ends_at
 from orderbook.market_data.messages import read_change
 from orderbook.models import Fill, Market, Order, OrderState
 from wallet.api.serializers import PageQuery, PeriodQuery
@@ -75,8 +76,19 @@ class FillQuery(OwnQuery):
 # -- out: market data ------------------------------------------------------------------
 
 
+class MarketFaceValueOut(serializers.Serializer[Any]):
+    """What one unit of the base asset is worth to whoever redeems it."""
+
+    amount = serializers.IntegerField()
+    asset = serializers.CharField()
+
+
 class MarketOut(serializers.Serializer[Market]):
-    """A market's terms and its prices; null where there is none yet."""
+    """A market's terms and its prices; null where there is none yet.
+
+    `…_of_face_bps` is a price in hundredths of a percent of the face value: null where units
+    have none, or one in another asset than the market's prices (points have no rate).
+    """
 
     code = serializers.CharField()
     name = serializers.CharField()
@@ -92,6 +104,35 @@ class MarketOut(serializers.Serializer[Market]):
     best_ask = serializers.SerializerMethodField()
     change_24h_bps = serializers.SerializerMethodField()
     volume_24h = serializers.SerializerMethodField()
+    face_value = serializers.SerializerMethodField()
+    last_price_of_face_bps = serializers.SerializerMethodField()
+    best_bid_of_face_bps = serializers.SerializerMethodField()
+    best_ask_of_face_bps = serializers.SerializerMethodField()
+    trading_ends_at = serializers.SerializerMethodField()
+
+    @extend_schema_field(MarketFaceValueOut(allow_null=True))
+    def get_face_value(self, market: Market) -> Any:
+        rules = rules_beside(market)
+        if rules is None or rules.face_value_asset is None:
+            return None
+        return {"amount": rules.face_value_minor, "asset": rules.face_value_asset.code}
+
+    @extend_schema_field(OPTIONAL_INTEGER)
+    def get_last_price_of_face_bps(self, market: Market) -> int | None:
+        return of_face_bps(market, feed_of(market).last_price)
+
+    @extend_schema_field(OPTIONAL_INTEGER)
+    def get_best_bid_of_face_bps(self, market: Market) -> int | None:
+        return of_face_bps(market, feed_of(market).bid_price)
+
+    @extend_schema_field(OPTIONAL_INTEGER)
+    def get_best_ask_of_face_bps(self, market: Market) -> int | None:
+        return of_face_bps(market, feed_of(market).ask_price)
+
+    @extend_schema_field(UtcDateTime(allow_null=True))
+    def get_trading_ends_at(self, market: Market) -> str | None:
+        moment = trading_ends_at(market)
+        return UtcDateTime().to_representation(moment) if moment else None
 
     @extend_schema_field(OPTIONAL_INTEGER)
     def get_last_price(self, market: Market) -> int | None:
@@ -234,6 +275,7 @@ class TradeOut(serializers.Serializer[Fill]):
     quantity = serializers.SerializerMethodField()
     taker_side = serializers.SerializerMethodField()
     created_at = UtcDateTime(source="at")
+    is_busted = serializers.BooleanField(help_text="The trade was undone later.")
 
     def _market(self, fill: Fill) -> Market:
         market: Market = self.context["markets"][fill.market_id]

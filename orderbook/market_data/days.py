@@ -64,7 +64,7 @@ def with_days(markets: QuerySet[Market], *, now: datetime) -> QuerySet[Market]:
     hour_s = -(-start_s // 3600) * 3600
     window = (start_s, hour_s, hour_s, start_s)
     day = RawSQL(f"({DAY_OF_MARKET})", window, output_field=TextField())  # noqa: S611
-    related = markets.select_related("base_asset", "quote_asset", "feed")
+    related = markets.select_related("base_asset__rules__face_value_asset", "quote_asset", "feed")
     return cast("QuerySet[Market]", related.annotate(day=day))
 
 

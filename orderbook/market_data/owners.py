@@ -38,7 +38,7 @@ def own_fills(user_id: int, asked: Mapping[str, Any]) -> list[QuerySet[Fill]]:
 
 
 def _in_role(user_id: int, role: str, asked: Mapping[str, Any]) -> QuerySet[Fill]:
-    found = _between(Fill.objects.filter(**{f"{role}_user_id": user_id}), asked)
+    found = _between(Fill.objects.with_busts().filter(**{f"{role}_user_id": user_id}), asked)
     if "market" in asked:
         found = found.filter(market_id=asked["market"].pk)
     if "side" in asked:

@@ -9,6 +9,7 @@ from rest_framework.views import APIView
 from accounts.models import User
 from accounts.permissions import HasScope
 from accounts.roles import Role
+from wallet.api.permissions import SessionRequired
 
 OWN_VOUCHERS = HasScope.of(read="rewards:read", write="rewards:write")
 
@@ -34,3 +35,14 @@ def person(request: Request) -> User:
     """Who asks; the view's permission has let nobody else in."""
     assert isinstance(request.user, User)
     return request.user
+
+
+class SupportOnly(BasePermission):
+    """Asks for a signed-in person of our support: a program's key judges nobody."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        if not isinstance(request.user, User):
+            return False
+        if request.auth is not None:
+            raise SessionRequired
+        return request.user.works_in(Role.SUPPORT)
