@@ -9,7 +9,7 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
-from django.forms import Form, ModelForm
+from django.forms import CharField, Form, ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from unfold.admin import ModelAdmin
@@ -17,7 +17,8 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from accounts import actions
 from accounts.forms import HandleField
-from accounts.models import ApiKey, User
+from accounts.models import ApiKey, Residence, User
+from accounts.regions import set_region
 from edge.admin import ReadOnlyAdmin
 from edge.audit import record
 from edge.callers import client_ip
@@ -226,3 +227,44 @@ def _plain(value: Any) -> Any:
     if isinstance(value, QuerySet | list):
         return sorted(str(item) for item in value)
     return value if isinstance(value, bool | None) else str(value)
+
+
+class ResidenceForm(ModelForm):  # type: ignore[type-arg]
+    """Where a person belongs, how that is known, and why it is written down now."""
+
+    reason = CharField(min_length=3, max_length=500)
+
+    class Meta:
+        model = Residence
+        fields = ("person", "region", "source")
+
+
+@admin.register(Residence)
+class ResidenceAdmin(ModelAdmin):
+    """The regions of people, each with its source; people do not set their own."""
+
+    form = ResidenceForm
+    list_display = ("person", "region", "source", "set_by", "set_at")
+    list_filter = ("source", "region")
+    list_select_related = ("person", "set_by")
+    search_fields = ("=person__handle", "=person__email", "=region")
+    autocomplete_fields = ("person",)
+    ordering = ("-set_at",)
+    show_full_result_count = False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Residence | None = None) -> Any:
+        return ("person",) if obj else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Residence | None = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Residence, form: Any, change: bool) -> None:
+        assert isinstance(request.user, User)
+        set_region(
+            obj.person,
+            obj.region,
+            source=Residence.Source(obj.source),
+            actor=request.user,
+            reason=form.cleaned_data["reason"],
+            ip=client_ip(request),
+        )

@@ -46,6 +46,7 @@ PERMISSIONS: dict[Role, tuple[str, ...]] = {
         "jobs.*",
         "live.*",
         "sequencer.*",
+        "orderbook.bust_trade",
         "django_celery_beat.*",
         "*.view_*",
     ),

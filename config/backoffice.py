@@ -88,6 +88,8 @@ THEME: dict[str, Any] = {
                     _link(
                         "One person", "person_search", "campaigns_person", "campaigns.view_claim"
                     ),
+                    _list("Disputes", "gavel", "rewards.dispute"),
+                    _list("Guarantees", "verified_user", "rewards.guarantee"),
                 ],
             },
             {
@@ -96,12 +98,14 @@ THEME: dict[str, Any] = {
                     _list("Markets", "storefront", "orderbook.market"),
                     _list("Orders", "receipt_long", "orderbook.order"),
                     _list("Fills", "handshake", "orderbook.fill"),
+                    _list("Busts", "undo", "orderbook.bust"),
                 ],
             },
             {
                 "title": "People",
                 "items": [
                     _list("People", "group", "accounts.user"),
+                    _list("Residences", "public", "accounts.residence"),
                     _list("API keys", "key", "accounts.apikey"),
                     _list("Audit trail", "history", "edge.auditevent"),
                 ],

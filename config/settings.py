@@ -287,6 +287,8 @@ SPECTACULAR_SETTINGS = {
         "VoucherKindEnum": ["percentage", "amount", "item", "gift", "ticket"],
         "ApiKeyStateEnum": ["usable", "expired", "revoked"],
         "SideEnum": ["buy", "sell"],
+        "DisputeVerdictEnum": ["refund", "reject"],
+        "RequestStateEnum": ["open", "approved", "rejected"],
         "MarketStateEnum": "orderbook.models.Market.State",
         "CampaignStateEnum": "rewards.campaigns.models.Campaign.State",
         "VersionStateEnum": "rewards.campaigns.models.CampaignVersion.State",

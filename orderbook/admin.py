@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
@@ -15,8 +16,9 @@ from accounts.models import User
 from edge.admin import ReadOnlyAdmin
 from edge.problems import Refusal
 from edge.reasons import do_with_reason
+from orderbook import busts
 from orderbook.actions import check_terms, instruct, open_market, reschedule, set_limit
-from orderbook.models import DeadMansSwitch, Fill, Instruction, Market, Order, TradingLimit
+from orderbook.models import Bust, DeadMansSwitch, Fill, Instruction, Market, Order, TradingLimit
 
 Deed = Instruction.Deed
 TERMS = (
@@ -231,6 +233,65 @@ class FillAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     show_full_result_count = False
     list_per_page = 50
+    actions = ("ask_bust",)
+
+    @admin.action(description="Ask that these trades be undone…")
+    def ask_bust(self, request: HttpRequest, queryset: QuerySet[Fill]) -> HttpResponse | None:
+        def do(ids: list[int], reason: str) -> str:
+            for fill_id in ids:
+                busts.request_bust(fill_id, actor=_clerk(request), reason=reason)
+            return f"{len(ids)} asked for: somebody else must approve, under Busts."
+
+        if not request.user.has_perm("orderbook.bust_trade"):
+            raise PermissionDenied
+        question = "Ask that these trades be undone?"
+        return do_with_reason(self, request, queryset, action="ask_bust", question=question, do=do)
+
+
+@admin.register(Bust)
+class BustAdmin(ReadOnlyAdmin):
+    """Trades that somebody asks to undo; somebody else approves or lets the trade stand."""
+
+    list_display = (
+        "id", "state", "fill_id", "market", "reason", "requested_by", "requested_at",
+        "decided_by", "decided_at", "last_refusal", "note",
+    )  # fmt: skip
+    list_filter = ("state",)
+    list_select_related = ("market", "requested_by", "decided_by")
+    search_fields = ("=fill_id", "reason")
+    ordering = ("state", "-id")
+    show_full_result_count = False
+    actions = ("approve", "reject")
+
+    @admin.action(description="Undo these trades…")
+    def approve(self, request: HttpRequest, queryset: QuerySet[Bust]) -> HttpResponse | None:
+        def do(ids: list[int], reason: str) -> str:  # noqa: ARG001 (asked for with the bust)
+            told = [busts.approve(bust_id, actor=_clerk(request))[1] for bust_id in ids]
+            missing = [shortfall.words for shortfall in told if shortfall is not None]
+            return " ".join([f"{len(ids) - len(missing)} undone.", *missing])
+
+        return self._decide(request, queryset, "approve", "Undo these trades?", do)
+
+    @admin.action(description="Let these trades stand…")
+    def reject(self, request: HttpRequest, queryset: QuerySet[Bust]) -> HttpResponse | None:
+        def do(ids: list[int], reason: str) -> str:
+            for bust_id in ids:
+                busts.reject(bust_id, actor=_clerk(request), note=reason)
+            return f"{len(ids)} rejected."
+
+        return self._decide(request, queryset, "reject", "Let these trades stand?", do)
+
+    def _decide(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Bust],
+        action: str,
+        question: str,
+        do: Callable[[list[int], str], str],
+    ) -> HttpResponse | None:
+        if not request.user.has_perm("orderbook.bust_trade"):
+            raise PermissionDenied
+        return do_with_reason(self, request, queryset, action=action, question=question, do=do)
 
 
 def _clerk(request: HttpRequest) -> User:

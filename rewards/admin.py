@@ -24,6 +24,7 @@ from rewards import actions, back_office
 from rewards.actions import SeriesTerms
 from rewards.code_files import TEMPLATE
 from rewards.codes import CheckScheme
+from rewards.disputes import pages as dispute_pages  # noqa: F401 (registers its own)
 from rewards.forms import PROMISED, SAID, SeriesForm, UploadForm
 from rewards.importing import CodeFile, Outcome, import_codes
 from rewards.models import CodeImport, ImportFault, Reveal, Series

@@ -30,7 +30,7 @@ from wallet.problems import LedgerRefusal
 
 RIGHT = "orderbook.bust_trade"
 STATES = [state.label for state in Bust.State]
-A_BUST = {
+A_BUST: dict[str, Any] = {
     "id": "3", "fill_id": "981234567890123", "market": "STADIUM-DRINK.EUR",
     "reason": "A price of 4.50 was typed as 45.00", "state": "open", "requested_by": "olga",
     "requested_at": "2026-01-31T13:00:00.000000Z", "decided_by": None, "decided_at": None,
