@@ -71,6 +71,8 @@ THEME: dict[str, Any] = {
                     _list("Series", "confirmation_number", "rewards.series"),
                     _list("Imports", "upload_file", "rewards.codeimport"),
                     _list("Reveals", "visibility", "rewards.reveal"),
+                    _list("Disputes", "gavel", "rewards.dispute"),
+                    _list("Guarantees", "verified_user", "rewards.guarantee"),
                     _list("Redemptions", "redeem", "rewards.redemption"),
                     _list("Generic codes", "campaign", "rewards.genericcode"),
                     _list("Partners", "store", "rewards.partner"),
@@ -88,8 +90,6 @@ THEME: dict[str, Any] = {
                     _link(
                         "One person", "person_search", "campaigns_person", "campaigns.view_claim"
                     ),
-                    _list("Disputes", "gavel", "rewards.dispute"),
-                    _list("Guarantees", "verified_user", "rewards.guarantee"),
                 ],
             },
             {
