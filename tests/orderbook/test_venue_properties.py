@@ -135,14 +135,19 @@ placing = st.tuples(
     st.integers(95, 105), st.integers(1, 9),
 )  # fmt: skip
 cancelling = st.tuples(st.just("cancel"), st.sampled_from(PEOPLE), st.integers(0, 40))
-turning = st.tuples(st.sampled_from(["call", "call", "halt", "resume", "resume"]))
-ending = st.tuples(st.just("end"))
-shaking = st.tuples(st.sampled_from(["fail", "restart", "step"]))
-lives = st.lists(
-    st.one_of(placing, placing, placing, placing, cancelling, turning, ending, shaking),
-    min_size=5,
-    max_size=45,
-)
+shaking = st.tuples(st.sampled_from(["restart", "step", "halt", "resume"]))
+ends = st.sampled_from([("end",), ("end",), ("fail",), ("halt",)])
+flows = st.lists(st.one_of(placing, placing, placing, cancelling, shaking), min_size=3, max_size=14)
+phases = st.lists(st.tuples(st.booleans(), flows, ends), min_size=1, max_size=4)
+"""Each: whether an auction is called first, what happens then, and how it ends."""
+
+
+def steps_of(phases: list[tuple[bool, list[Any], tuple[str]]]) -> list[Any]:
+    steps: list[Any] = []
+    for is_auction, flow, end in phases:
+        steps += [("resume",), ("call",)] if is_auction else []
+        steps += [*flow, end]
+    return steps
 
 
 class Life:
@@ -256,8 +261,16 @@ def _short(answer: dict[str, Any]) -> Any:
 @settings(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(steps=lives, sizes=st.lists(st.integers(1, 12), min_size=1, max_size=5))
+@given(phases=phases, sizes=st.lists(st.integers(1, 12), min_size=1, max_size=5))
 def test_a_market_with_auctions_agrees_with_a_plain_exchange(
-    db: None, steps: list[Any], sizes: list[int]
+    db: None, phases: list[Any], sizes: list[int]
 ) -> None:
-    Life(sizes).live(steps)
+    Life(sizes).live(steps_of(phases))
+
+
+def test_control_an_auction_that_takes_the_wrong_fees_is_noticed(db: None) -> None:
+    phase = (True, [("place", "ann", "sell", 100, 5), ("place", "dot", "buy", 101, 5)], ("end",))
+    life = Life([3])
+    life.model.cross = lambda bid, ask, price: PlainVenue.cross(life.model, bid, ask, price + 1)  # type: ignore[method-assign]
+    with pytest.raises(AssertionError):
+        life.live(steps_of([phase]))
