@@ -13,7 +13,14 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from orderbook.auction import indicative, interest
-from orderbook.deeds import REMOVALS_PER_BATCH, Deed, Removal, Turn, Uncrossing
+from orderbook.deeds import (
+    CROSSES_PER_BATCH,
+    REMOVALS_PER_BATCH,
+    Deed,
+    Removal,
+    Turn,
+    Uncrossing,
+)
 from orderbook.instructing import carry_out
 from orderbook.lifecycle import AUCTION, CLOSED, CLOSING, Step, next_us, step_due
 from orderbook.matching import MarketState
@@ -127,7 +134,8 @@ class Agenda:
             reference_ticks = trading.book.last_ticks or trading.reference_ticks
             found = indicative(*interest(trading.book), reference_ticks=reference_ticks)
             price_ticks = found.price_ticks if found else 0
-        return Work([Uncrossing(trading, price_ticks, now_us)], [("market", trading.id)])
+        deed = Uncrossing(trading, price_ticks, now_us, CROSSES_PER_BATCH)
+        return Work([deed], [("market", trading.id)])
 
     def _instructed(self, now_us: int) -> Iterator[Work]:
         waiting = Instruction.objects.waiting().filter(market__in=self._memory.markets.keys())

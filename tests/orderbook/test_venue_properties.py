@@ -168,8 +168,9 @@ class Life:
         for number, (deed, *rest) in enumerate(steps):
             name = f"n{number}"
             if deed == "place":
-                self.commands.append(self.venue.place(*rest, cid=name))
-                self.expected.append(self.model.enter(*rest, name))
+                who, side, price, lots = rest
+                self.commands.append(self.venue.place(who, side, price, lots, cid=name))
+                self.expected.append(self.model.enter(who, side, price, lots, name))
             elif deed == "cancel":
                 who, which = rest
                 self.commands.append(self.venue.cancel(who, cid=f"n{which}"))

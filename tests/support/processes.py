@@ -11,7 +11,8 @@ The commands are the supervisor's own (config/supervisor/table.py). Each Scrip h
 migrated database and a Valkey of its own. PostgreSQL itself is shared with the other tests
 of this session, unless `own_postgres=True`: then `kill_postgres` and `start_postgres` work
 too (it costs some seconds more). `with_pages=True` collects static files, which HTML pages
-need and the API does not (a few seconds, once a session).
+need and the API does not (a few seconds, once a session). `shard_count=2` has a "writer-0"
+and a "writer-1" in place of the "writer".
 
 For one Scrip in many tests of a file, make a module fixture:
 
@@ -68,6 +69,7 @@ class Scrip:
         *,
         own_postgres: bool = False,
         with_pages: bool = False,
+        shard_count: int = 1,
         environment: dict[str, str] | None = None,
     ) -> None:
         # Not in pytest's own folder: PostgreSQL, another user, may not reach into that.
@@ -79,7 +81,7 @@ class Scrip:
         self._postgres = self._own.start_postgres(guard) if own_postgres else None
         self._valkey = self._own.start_valkey(guard)
         self.database_url = self._make_database()
-        self._place = _free_place()
+        self._place = _free_place(shard_count)
         self._table = {process.name: process for process in processes(self._place)}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._others: list[subprocess.Popen[bytes]] = []
@@ -243,6 +245,7 @@ class Scrip:
             "CODE_KEYS": secrets.token_urlsafe(32),
             "CODE_LOOKUP_KEY": secrets.token_urlsafe(32),
             "TRUSTED_PROXY_COUNT": "0",
+            "SHARD_COUNT": str(self._place.shard_count),
             "PYTHONUNBUFFERED": "1",
         }
 
@@ -298,10 +301,11 @@ class Scrip:
         return lambda: True
 
 
-def _free_place() -> Place:
+def _free_place(shard_count: int) -> Place:
     first = FIRST_PORT + secrets.randbelow(LAST_PORT - FIRST_PORT)
     web, gateway = free_ports((LOOPBACK, first), (LOOPBACK, first + 1))
-    return Place(web_port=web, gateway_port=gateway, origin=f"http://{LOOPBACK}:{web}")
+    origin = f"http://{LOOPBACK}:{web}"
+    return Place(web_port=web, gateway_port=gateway, origin=origin, shard_count=shard_count)
 
 
 def _make_template(shared: Embedded) -> None:
