@@ -53,6 +53,7 @@ class Agenda:
 
     def __init__(self, memory: Memory) -> None:
         self.switches = Switches(memory)
+        self.most_crosses = CROSSES_PER_BATCH
         self._memory = memory
         self._most_removals = REMOVALS_PER_BATCH
         self._failures = 0
@@ -134,7 +135,7 @@ class Agenda:
             reference_ticks = trading.book.last_ticks or trading.reference_ticks
             found = indicative(*interest(trading.book), reference_ticks=reference_ticks)
             price_ticks = found.price_ticks if found else 0
-        deed = Uncrossing(trading, price_ticks, now_us, CROSSES_PER_BATCH)
+        deed = Uncrossing(trading, price_ticks, now_us, self.most_crosses)
         return Work([deed], [("market", trading.id)])
 
     def _instructed(self, now_us: int) -> Iterator[Work]:

@@ -6,12 +6,9 @@ import os
 import signal
 from collections.abc import Sequence
 
-from orderbook import agenda
 from orderbook.deeds import Uncrossing
 from orderbook.engine import MarketEngine
 from sequencer.commands import Answer, Command
-
-agenda.CROSSES_PER_BATCH = 1
 
 
 class Doomed(MarketEngine):
@@ -19,6 +16,10 @@ class Doomed(MarketEngine):
 
     deadly = 1
     parts = 0
+
+    def __init__(self, shard: int) -> None:
+        super().__init__(shard)
+        self.agenda.most_crosses = 1
 
     def is_uncrossing(self) -> bool:
         deeds = self._work.deeds if self._work else []
