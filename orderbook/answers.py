@@ -9,6 +9,7 @@ import msgspec
 
 from edge.ids import time_of
 from edge.problems import Refusal, answer
+from orderbook.cancelled import CancelAllAnswer
 from orderbook.instructions import NO_CONDITIONS, OrderType, SelfTrade
 from orderbook.models import OrderState
 from orderbook.rows import NewOrder, StoredOrder
@@ -91,13 +92,6 @@ class CancelAnswer(msgspec.Struct, frozen=True, kw_only=True):
     status: str
 
 
-class CancelAllAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a cancellation of all: how many orders ended, and how many are left."""
-
-    cancelled: int
-    remaining: int
-
-
 class AmendAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The answer to an amendment: the order as it stands, and what it took at once."""
 
@@ -160,7 +154,7 @@ def order_answer(
         filled_amount=row.taken_minor,
         fee=row.taken_fee_minor,
         quote_asset=terms.quote_code,
-        created_at=_rfc3339(time_of(row.id)),
+        created_at=rfc3339(time_of(row.id)),
         oco=None if guard is None else _guard_answer(guard, terms),
         **_prices(row, terms),
         **_conditions(row, terms),
@@ -182,7 +176,7 @@ def _conditions(row: NewOrder | StoredOrder, terms: Terms) -> dict[str, Any]:
         "stop_price": asked.stop_ticks * terms.tick_minor or None,
         "display_quantity": asked.peak_lots * terms.lot_units or None,
         "min_quantity": asked.minimum_lots * terms.lot_units or None,
-        "expires_at": _rfc3339(moment_of(asked.expires_us)) if asked.expires_us else None,
+        "expires_at": rfc3339(moment_of(asked.expires_us)) if asked.expires_us else None,
     }
 
 
@@ -201,7 +195,8 @@ def moment_of(unix_us: int) -> datetime:
     return EPOCH + timedelta(microseconds=unix_us)
 
 
-def _rfc3339(moment: datetime) -> str:
+def rfc3339(moment: datetime) -> str:
+    """Spell an instant as all answers do."""
     return moment.isoformat().replace("+00:00", "Z")
 
 

@@ -53,6 +53,12 @@ class MarketDirectory:
             raise UnknownMarket(market=code[:60])
         return listing
 
+    def shards(self) -> list[int]:
+        """Say which shards have markets, without waiting."""
+        if self._listings is None:
+            raise Unavailable("The markets are not known yet.")
+        return sorted({listing.shard for listing in self._listings.values()})
+
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._stay_fresh())
         return self

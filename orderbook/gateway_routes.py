@@ -7,9 +7,13 @@ Whether the market takes the order is the engine's to say.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
+import msgspec
+
 from edge.problems import Refusal
+from orderbook.cancelled import CancelAllAnswer
 from orderbook.commands import (
     AMEND,
     CANCEL,
@@ -22,12 +26,15 @@ from orderbook.commands import (
     encode,
 )
 from orderbook.directory import Listing, MarketDirectory
-from orderbook.requests import read_amendment, read_order
+from orderbook.requests import read_amendment, read_named_amendment, read_order
 from sequencer.admission import Priority
 from sequencer.batches import BATCH_LIMIT_BYTES
+from sequencer.commands import Answer
 from sequencer.routes import Draft, Request, Route, malformed, read_json
 
 ORDERS = "/api/v1/markets/{market}/orders/"
+EVERYWHERE = "/api/v1/markets/all/orders/"
+"""No market has a code in small letters."""
 _ORDER_ID = re.compile(r"[1-9][0-9]{0,18}\Z")
 _CLIENT_ORDER_ID = re.compile(r"[\x21-\x7e]{1,64}\Z")
 
@@ -86,6 +93,14 @@ class Drafts:
         command = CancelAll(listing.market_id, _side(request.query))
         return Draft(CANCEL_ALL, listing.shard, encode(command))
 
+    def cancel_everywhere(self, request: Request) -> list[Draft]:
+        command = encode(CancelAll(0, _side(request.query)))
+        return [Draft(CANCEL_ALL, shard, command) for shard in self._directory.shards()]
+
+    def amend_in_batch(self, request: Request) -> Draft:
+        listing = self._listing(request)
+        return Draft(AMEND, listing.shard, encode(read_named_amendment(request.body, listing[0])))
+
     def _listing(self, request: Request) -> Listing:
         return self._directory.find(request.path_values["market"])
 
@@ -101,7 +116,11 @@ def routes(directory: MarketDirectory) -> list[Route]:
             "POST",
             ORDERS + "batch/",
             scope=scope,
-            verbs={"place": drafts.place, "cancel": drafts.cancel_in_batch},
+            verbs={
+                "place": drafts.place,
+                "amend": drafts.amend_in_batch,
+                "cancel": drafts.cancel_in_batch,
+            },
             body_limit_bytes=BATCH_LIMIT_BYTES,
         ),
         Route("PATCH", one, scope=scope, draft=drafts.amend),
@@ -110,8 +129,33 @@ def routes(directory: MarketDirectory) -> list[Route]:
         Route(
             "DELETE", by_client_id, scope=scope, draft=drafts.cancel_by_client_id, priority=first
         ),
+        Route(
+            "DELETE",
+            EVERYWHERE,
+            scope=scope,
+            spread=drafts.cancel_everywhere,
+            gather=added_up,
+            priority=first,
+        ),
         Route("DELETE", ORDERS, scope=scope, draft=drafts.cancel_all, priority=first),
     ]
+
+
+def added_up(answers: Sequence[Answer | Refusal]) -> Answer | Refusal:
+    """Make one answer of what each shard cancelled. If one could not, all may be asked again."""
+    done: list[CancelAllAnswer] = []
+    for answer in answers:
+        if isinstance(answer, Refusal) or answer.status != 200:
+            return answer
+        done.append(_CANCELLED.decode(answer.body))
+    total = CancelAllAnswer(
+        cancelled=sum(each.cancelled for each in done),
+        remaining=sum(each.remaining for each in done),
+    )
+    return Answer("", 200, msgspec.json.encode(total))
+
+
+_CANCELLED = msgspec.json.Decoder(CancelAllAnswer)
 
 
 def _order_id(text: str) -> int:

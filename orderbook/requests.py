@@ -66,6 +66,13 @@ class AmendRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     stop_price: Positive | None = None
 
 
+class NamedAmendment(AmendRequest, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An amendment within a batch: by one of the order's two names."""
+
+    order_id: Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,18}\Z")] | None = None
+    client_order_id: ClientOrderId | None = None
+
+
 class Shape(NamedTuple):
     """The fields of one order type: those it must have and may have, and its times in force."""
 
@@ -91,6 +98,7 @@ _OPTIONAL = (
 )  # fmt: skip
 _ORDER = msgspec.json.Decoder(OrderRequest)
 _AMENDMENT = msgspec.json.Decoder(AmendRequest)
+_NAMED_AMENDMENT = msgspec.json.Decoder(NamedAmendment)
 
 
 def read_order(body: bytes, market_id: int, request_id: str) -> PlaceOrder:
@@ -130,8 +138,22 @@ def read_amendment(
     body: bytes, market_id: int, order_id: int = 0, client_order_id: str = ""
 ) -> AmendOrder:
     """Read the body of an amendment of an order that the address names."""
-    asked = read_json(body, _AMENDMENT)
-    if asked == AmendRequest():
+    return _amendment(read_json(body, _AMENDMENT), market_id, order_id, client_order_id)
+
+
+def read_named_amendment(body: bytes, market_id: int) -> AmendOrder:
+    """Read an amendment that names its order itself."""
+    asked = read_json(body, _NAMED_AMENDMENT)
+    if (asked.order_id is None) == (asked.client_order_id is None):
+        raise _fault("", "missing", "Name the order by `order_id` or by `client_order_id`.")
+    order_id, name = int(asked.order_id or 0), asked.client_order_id or ""
+    return _amendment(asked, market_id, order_id, name)
+
+
+def _amendment(
+    asked: AmendRequest, market_id: int, order_id: int, client_order_id: str
+) -> AmendOrder:
+    if asked.price is asked.remaining_quantity is asked.stop_price is None:
         raise _fault("", "missing", "Name `price`, `remaining_quantity` or `stop_price`.")
     return AmendOrder(
         market_id, order_id, client_order_id, asked.price or 0, asked.remaining_quantity or 0,

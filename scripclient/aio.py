@@ -116,7 +116,7 @@ class AsyncScrip:
         side: types.Side,
         quantity: int,
         price: int | None = None,
-        time_in_force: str = "gtc",
+        time_in_force: str | None = None,
         client_order_id: str = "",
         **terms: Any,
     ) -> types.PlacedOrder:
@@ -135,6 +135,32 @@ class AsyncScrip:
                 **terms,
             )
         )
+
+    async def amend_order(
+        self,
+        market: str,
+        order_id: str,
+        *,
+        price: int | None = None,
+        remaining_quantity: int | None = None,
+        stop_price: int | None = None,
+    ) -> types.AmendedOrder:
+        """Change a live order. Less of it keeps its place in the queue; else it loses it."""
+        return await self.send(
+            calls.amend_order(
+                market,
+                order_id,
+                price=price,
+                remaining_quantity=remaining_quantity,
+                stop_price=stop_price,
+            )
+        )
+
+    async def cancel_all(
+        self, market: str | None = None, *, side: types.Side | None = None
+    ) -> types.CancelledOrders:
+        """Take all one's orders of a market (or of all) off the books, or those of one side."""
+        return await self.send(calls.cancel_all(market, side=side))
 
     async def cancel_order(self, market: str, order_id: str) -> types.Json:
         """Take an order off the book."""

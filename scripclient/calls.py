@@ -89,13 +89,22 @@ def place_order(
     side: types.Side,
     quantity: int,
     price: int | None,
-    time_in_force: str,
+    time_in_force: str | None,
     client_order_id: str,
     **terms: Any,
 ) -> Call[types.PlacedOrder]:
     body = _given(side=side, price=price, quantity=quantity, time_in_force=time_in_force)
     name = {"client_order_id": client_order_id or uuid.uuid4().hex}
     return Call("POST", f"/markets/{code}/orders/", body=body | name | _given(**terms))
+
+
+def amend_order(code: str, order_id: str, **change: int | None) -> Call[types.AmendedOrder]:
+    return Call("PATCH", f"/markets/{code}/orders/{order_id}/", body=_given(**change))
+
+
+def cancel_all(code: str | None, *, side: types.Side | None) -> Call[types.CancelledOrders]:
+    query = _given(side=side)
+    return Call("DELETE", f"/markets/{code or 'all'}/orders/", query=query)
 
 
 def cancel_order(code: str, order_id: str) -> Call[types.Json]:

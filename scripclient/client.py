@@ -114,7 +114,7 @@ class Scrip:
         side: types.Side,
         quantity: int,
         price: int | None = None,
-        time_in_force: str = "gtc",
+        time_in_force: str | None = None,
         client_order_id: str = "",
         **terms: Any,
     ) -> types.PlacedOrder:
@@ -133,6 +133,32 @@ class Scrip:
                 **terms,
             )
         )
+
+    def amend_order(
+        self,
+        market: str,
+        order_id: str,
+        *,
+        price: int | None = None,
+        remaining_quantity: int | None = None,
+        stop_price: int | None = None,
+    ) -> types.AmendedOrder:
+        """Change a live order. Less of it keeps its place in the queue; else it loses it."""
+        return self.send(
+            calls.amend_order(
+                market,
+                order_id,
+                price=price,
+                remaining_quantity=remaining_quantity,
+                stop_price=stop_price,
+            )
+        )
+
+    def cancel_all(
+        self, market: str | None = None, *, side: types.Side | None = None
+    ) -> types.CancelledOrders:
+        """Take all one's orders of a market (or of all) off the books, or those of one side."""
+        return self.send(calls.cancel_all(market, side=side))
 
     def cancel_order(self, market: str, order_id: str) -> types.Json:
         """Take an order off the book."""

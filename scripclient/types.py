@@ -6,7 +6,7 @@ amounts and fees minor units of the quote asset; times are RFC 3339 texts in UTC
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 Json = dict[str, Any]
 Side = Literal["buy", "sell"]
@@ -127,14 +127,31 @@ class Candle(TypedDict):
     trades: int
 
 
+class PlacedGuard(TypedDict):
+    order_id: str
+    type: str
+    stop_price: int
+    price: NotRequired[int]
+    worst_price: NotRequired[int]
+    status: str
+
+
 class PlacedOrder(TypedDict):
     order_id: str
     client_order_id: str
     market: str
     side: Side
-    price: int
+    type: str
+    price: NotRequired[int]
+    worst_price: NotRequired[int]
+    stop_price: NotRequired[int]
     quantity: int
+    display_quantity: NotRequired[int]
+    min_quantity: NotRequired[int]
     time_in_force: str
+    expires_at: NotRequired[str]
+    self_trade: str
+    oco: NotRequired[PlacedGuard]
     status: str
     filled_quantity: int
     filled_amount: int
@@ -143,14 +160,40 @@ class PlacedOrder(TypedDict):
     created_at: str
 
 
+class AmendedOrder(TypedDict):
+    order_id: str
+    market: str
+    status: str
+    price: int
+    stop_price: NotRequired[int]
+    remaining_quantity: int
+    kept_place: bool
+    filled_quantity: int
+    filled_amount: int
+    fee: int
+
+
+class CancelledOrders(TypedDict):
+    cancelled: int
+    remaining: int
+
+
 class Order(TypedDict):
     order_id: str
     client_order_id: str
     market: str
     side: Side
+    type: str
     price: int
+    stop_price: int | None
     quantity: int
     remaining_quantity: int
+    display_quantity: int | None
+    min_quantity: int | None
+    expires_at: str | None
+    self_trade: str
+    is_triggered: bool | None
+    oco_order_id: str | None
     filled_amount: int
     fee: int
     quote_asset: str

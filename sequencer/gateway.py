@@ -186,6 +186,9 @@ class Gateway:
         if route.verbs is not None:
             exchange.drafts = read_batch(request, route.verbs)
             exchange.weight = sum(isinstance(draft, Draft) for draft in exchange.drafts)
+        elif route.spread is not None:
+            exchange.drafts = route.spread(request)
+            exchange.weight = len(exchange.drafts)
         else:
             assert route.draft is not None
             exchange.drafts = (route.draft(request),)
@@ -223,7 +226,7 @@ class Gateway:
         now_us = time.time_ns() // 1000
         deadline_us = now_us + int(self._sender.answer_timeout_s * 1_000_000)
         request_id = exchange.request_id
-        if exchange.route.verbs is None:
+        if exchange.route.draft is not None:
             command = self._command(exchange, drafts[0], request_id, now_us, deadline_us)
             self._sender.submit(command, partial(self._heard, exchange))
             return
@@ -272,7 +275,10 @@ class Gateway:
 
     def _answer_batch(self, exchange: Exchange) -> None:
         answers = exchange.answers or cast("list[Answer | Refusal]", exchange.drafts)
-        exchange.answer(200, JSON, lay_out(answers))
+        if exchange.route.gather is not None:
+            exchange.tell(exchange.route.gather(answers))
+        else:
+            exchange.answer(200, JSON, lay_out(answers))
 
     def _note(self, exchange: Exchange, outcome: Answer | Refusal) -> None:
         """Let the limit learn from how long it took, and give the room back."""

@@ -16,7 +16,7 @@ the writer's answer and sends it on. Example, in a room's own file:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
@@ -26,6 +26,7 @@ import msgspec
 from edge.problems import Refusal
 from edge.rates import Rate
 from sequencer.admission import Priority
+from sequencer.commands import Answer
 
 BODY_LIMIT_BYTES = 64 * 1024
 LONGEST_SEGMENT = 100
@@ -87,7 +88,8 @@ class Route:
 
     `draft` is pure and quick (it runs on the event loop) and raises `edge.problems.Refusal`
     for input that cannot be a command. A route with a body wants `application/json`.
-    With `verbs` in place of `draft` the route takes many commands at once (`batches`).
+    With `verbs` in place of `draft` the route takes many commands at once (`batches`). With
+    `spread` it makes many commands of one request, and `gather` one answer of theirs.
     """
 
     method: str
@@ -97,9 +99,13 @@ class Route:
     body_limit_bytes: int = BODY_LIMIT_BYTES
     priority: Priority = Priority.ORDER
     verbs: Mapping[str, DraftOf] | None = None
+    spread: Callable[[Request], Sequence[Draft]] | None = None
+    gather: Callable[[Sequence[Answer | Refusal]], Answer | Refusal] | None = None
 
     def __post_init__(self) -> None:
-        assert (self.draft is None) != (self.verbs is None), "either a draft or verbs"
+        ways = (self.draft, self.verbs, self.spread)
+        assert sum(way is not None for way in ways) == 1, "a draft, verbs, or a spread"
+        assert (self.spread is None) is (self.gather is None)
 
 
 class NotFound(Refusal):

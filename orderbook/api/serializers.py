@@ -4,21 +4,29 @@ base units, amounts quote minor units; ids are texts."""
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from edge.fields import Id, StrictSerializer, UtcDateTime
 from edge.ids import time_of
-from orderbook.answers import SIDES, STATES, TIMES_IN_FORCE
+from orderbook.answers import (
+    SELF_TRADES,
+    SIDES,
+    STATES,
+    TIMES_IN_FORCE,
+    TYPES,
+    moment_of,
+    rfc3339,
+)
 from orderbook.candles import INTERVALS
 from orderbook.feed_models import BookChange, Feed, OwnEvent
 from orderbook.market_data.books import DEPTH_LEVELS, MOST_LEVELS
 from orderbook.market_data.days import change_bps, day_of, feed_of
 from orderbook.market_data.faces import of_face_bps, rules_beside, trading_ends_at
 from orderbook.market_data.messages import read_change
-from orderbook.models import Fill, Market, Order, OrderState
+from orderbook.models import Fill, Market, Order, OrderState, SpecialOrder
 from wallet.api.serializers import PageQuery, PeriodQuery
 
 LARGEST_SEQUENCE = (1 << 62) - 1
@@ -347,23 +355,93 @@ class OwnFillOut(TradeOut):
         return self._market(fill).quote_asset.code
 
 
+class OrderPage(serializers.ListSerializer[Order]):
+    """Many orders; what sets some of them apart is read at once for all."""
+
+    def to_representation(self, data: Any) -> list[Any]:
+        orders = list(data)
+        context = cast("dict[str, Any]", self.context)
+        context["specials"] = SpecialOrder.objects.in_bulk([order.pk for order in orders])
+        return super().to_representation(orders)
+
+
 class OrderOut(serializers.Serializer[Order]):
-    """An order as it stands now."""
+    """An order as it stands now, amended or not. What it did not ask for is null.
+
+    `price` is the worst price of an order of any type. `is_triggered` is null but for stops.
+    """
 
     order_id = Id(source="id")
     client_order_id = serializers.CharField()
     market = serializers.SerializerMethodField()
     side = serializers.SerializerMethodField()
+    type = serializers.SerializerMethodField()
     price = serializers.SerializerMethodField()
+    stop_price = serializers.SerializerMethodField()
     quantity = serializers.SerializerMethodField()
     remaining_quantity = serializers.SerializerMethodField()
+    display_quantity = serializers.SerializerMethodField()
+    min_quantity = serializers.SerializerMethodField()
     filled_amount = serializers.SerializerMethodField()
     fee = serializers.SerializerMethodField()
     quote_asset = serializers.SerializerMethodField()
     time_in_force = serializers.SerializerMethodField()
+    expires_at = serializers.SerializerMethodField()
+    self_trade = serializers.SerializerMethodField()
+    is_triggered = serializers.SerializerMethodField()
+    oco_order_id = serializers.SerializerMethodField()
     status = serializers.SerializerMethodField()
     refusal = serializers.CharField(allow_blank=True)
     created_at = UtcDateTime(source="at")
+
+    class Meta:
+        list_serializer_class = OrderPage
+
+    def _special(self, order: Order) -> SpecialOrder | None:
+        context = cast("dict[str, Any]", self.context)
+        if "specials" not in context:
+            context["specials"] = SpecialOrder.objects.in_bulk([order.pk])
+        found: SpecialOrder | None = context["specials"].get(order.pk)
+        return found
+
+    @extend_schema_field(serializers.ChoiceField(list(TYPES.values())))
+    def get_type(self, order: Order) -> str:
+        return TYPES[order.kind]
+
+    @extend_schema_field(serializers.ChoiceField(list(SELF_TRADES.values())))
+    def get_self_trade(self, order: Order) -> str:
+        return SELF_TRADES[order.self_trade]
+
+    @extend_schema_field(serializers.IntegerField(allow_null=True))
+    def get_stop_price(self, order: Order) -> int | None:
+        special = self._special(order)
+        ticks = (special.amended_stop_ticks or special.stop_ticks) if special else 0
+        return ticks * self._market(order).tick_minor or None
+
+    @extend_schema_field(serializers.IntegerField(allow_null=True))
+    def get_display_quantity(self, order: Order) -> int | None:
+        special = self._special(order)
+        return special.peak_lots * self._market(order).lot_units or None if special else None
+
+    @extend_schema_field(serializers.IntegerField(allow_null=True))
+    def get_min_quantity(self, order: Order) -> int | None:
+        special = self._special(order)
+        return special.minimum_lots * self._market(order).lot_units or None if special else None
+
+    @extend_schema_field(serializers.DateTimeField(allow_null=True))
+    def get_expires_at(self, order: Order) -> str | None:
+        special = self._special(order)
+        return rfc3339(moment_of(special.expires_us)) if special and special.expires_us else None
+
+    @extend_schema_field(serializers.BooleanField(allow_null=True))
+    def get_is_triggered(self, order: Order) -> bool | None:
+        special = self._special(order)
+        return bool(special.ran_id) if special and special.stop_ticks else None
+
+    @extend_schema_field(serializers.CharField(allow_null=True))
+    def get_oco_order_id(self, order: Order) -> str | None:
+        special = self._special(order)
+        return str(special.partner_id) if special and special.partner_id else None
 
     def _market(self, order: Order) -> Market:
         market: Market = self.context["markets"][order.market_id]
@@ -377,10 +455,14 @@ class OrderOut(serializers.Serializer[Order]):
         return SIDES[order.side]
 
     def get_price(self, order: Order) -> int:
-        return order.price_ticks * self._market(order).tick_minor
+        special = self._special(order)
+        ticks = special.amended_price_ticks if special else 0
+        return (ticks or order.price_ticks) * self._market(order).tick_minor
 
     def get_quantity(self, order: Order) -> int:
-        return order.quantity_lots * self._market(order).lot_units
+        special = self._special(order)
+        reduced_lots = special.reduced_lots if special else 0
+        return (order.quantity_lots - reduced_lots) * self._market(order).lot_units
 
     def get_remaining_quantity(self, order: Order) -> int:
         waits = order.state == OrderState.OPEN

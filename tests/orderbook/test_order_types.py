@@ -401,7 +401,7 @@ def test_an_amended_stop_waits_for_its_new_price(venue: Venue) -> None:
         ({"remaining_quantity": 1_000_001}, "quantity_too_large"),
     ],
 )
-def test_what_an_amendment_may_not_ask(venue: Venue, change: dict[str, int], code: str) -> None:
+def test_what_an_amendment_may_not_ask(venue: Venue, change: dict[str, Any], code: str) -> None:
     [first] = venue.run(venue.place("sam", "sell", 100, 5))
     [answer] = venue.run(venue.amend("sam", first["order_id"], **change))
     assert answer["code"] == code
