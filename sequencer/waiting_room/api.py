@@ -21,7 +21,8 @@ from typing import Any
 
 import msgspec
 
-from edge.problems import Refusal, Unavailable
+from edge.problems import RateLimited, Refusal, Unavailable
+from edge.rates import Buckets, Rate
 from sequencer.gateway import Message, Receive, Send, respond_json
 from sequencer.routes import Authenticator, MethodNotAllowed, NotFound
 from sequencer.waiting_room import page
@@ -49,6 +50,8 @@ from sequencer.waiting_room.tokens import (
 API = "/api/v1/waiting-rooms/"
 PAGE = "/waiting/"
 TICKET_HEADER = b"x-waiting-room-ticket"
+ASKING = Rate(per_s=2, burst=30)
+"""How often one person may ask, in all tabs and programs together."""
 MOST_STREAMS = 5_000
 STREAMS_A_PERSON = 4
 HEARTBEAT_S = 15.0
@@ -100,6 +103,7 @@ class WaitingRoomPages:
             "; Secure" if has_secure_cookies else ""
         )
         self._streams: Counter[int] = Counter()
+        self._buckets = Buckets()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         match = _ADDRESS.match(scope["path"])
@@ -120,6 +124,7 @@ class WaitingRoomPages:
         if what == "stream/":
             await self._stream(room, ticket, receive, send)
         else:
+            self._check_rate(ticket.user_id)
             said = await self._said(room, ticket)
             for words in ("big", "said"):
                 del said[words]
@@ -145,6 +150,12 @@ class WaitingRoomPages:
 
     async def _standing(self, room: Room, ticket: Ticket) -> Standing:
         return await self._lines.standing(room, ticket.user_id, claimed=ticket.score)
+
+    def _check_rate(self, user_id: int) -> None:
+        """Refuse who asks far more often than they are told to."""
+        wait_s = self._buckets.take(user_id, ASKING, count=1, now=time.monotonic())
+        if wait_s:
+            raise RateLimited("Ask every few seconds.", retry_after_s=wait_s + random.uniform(0, 3))
 
     async def _said(self, room: Room, ticket: Ticket) -> dict[str, Any]:
         """Where somebody stands, as JSON says it."""
@@ -217,8 +228,8 @@ class WaitingRoomPages:
                 body, cookies = await self._page_of(room, ticket)
         except UnknownRoom:
             body, status = page.page_for_nothing(), 404
-        except Unavailable:
-            body, status = page.page_for_trouble(), 503
+        except (Unavailable, RateLimited) as refusal:
+            body, status = page.page_for_trouble(), refusal.status
         sent = [
             (b"content-type", b"text/html; charset=utf-8"),
             (b"cache-control", b"no-store"),
@@ -233,6 +244,7 @@ class WaitingRoomPages:
 
     async def _page_of(self, room: Room, ticket: Ticket) -> tuple[bytes, list[str]]:
         """The page of somebody who has a ticket, and the cookies that keep place and pass."""
+        self._check_rate(ticket.user_id)
         said = await self._said(room, ticket)
         cookies = [f"scrip_ticket_{room.name}={said['ticket']}{self._cookie_end}"]
         if not said["pass"]:

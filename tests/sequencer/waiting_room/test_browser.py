@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from sequencer.waiting_room.tokens import UNPLACED, Ticket, write_ticket
 from tests.sequencer.conftest import Served, ServeGateway
-from tests.sequencer.waiting_room.test_gateway import MakeRoom, make_room, serve
+from tests.sequencer.waiting_room.test_gateway import MakeRoom, make_room, serve_before
 from tests.support.needs import require
 
 __all__ = ["make_room"]
@@ -41,14 +41,13 @@ def visit(browser: Browser, served: Served, name: str, ticket: str, **options: o
 def test_it_moves_on_by_itself_when_it_is_their_turn(
     make_room: MakeRoom, serve_gateway: ServeGateway, browser: Browser
 ) -> None:
-    room = make_room(starts_in_s=4, market="CUP.PTS")
-    served = serve(serve_gateway, room)
+    served, room = serve_before(serve_gateway, make_room, starts_in_s=8, market="CUP.PTS")
     ticket = write_ticket(Ticket(room.pk, 7, UNPLACED))
     page = visit(browser, served, room.name, ticket, color_scheme="dark")
     assert "until it starts" in page.inner_text("#said")
     assert page.get_attribute("#said", "aria-live") == "polite"
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    page.wait_for_selector("text=Your turn", timeout=15_000)
+    page.wait_for_selector("text=Your turn", timeout=25_000)
     assert page.get_attribute("a.button", "href") == "/markets/CUP.PTS/"
     cookies = {cookie["name"]: cookie for cookie in page.context.cookies()}
     held = cookies[f"scrip_pass_{room.name}"]
@@ -59,9 +58,8 @@ def test_it_moves_on_by_itself_when_it_is_their_turn(
 def test_without_scripts_it_asks_again_by_itself(
     make_room: MakeRoom, serve_gateway: ServeGateway, browser: Browser
 ) -> None:
-    room = make_room(starts_in_s=3)
-    served = serve(serve_gateway, room)
+    served, room = serve_before(serve_gateway, make_room, starts_in_s=6)
     ticket = write_ticket(Ticket(room.pk, 8, UNPLACED))
     page = visit(browser, served, room.name, ticket, java_script_enabled=False)
     assert page.locator("#big").count() == 1
-    page.wait_for_selector("text=Your turn", timeout=20_000)
+    page.wait_for_selector("text=Your turn", timeout=30_000)

@@ -70,6 +70,16 @@ def serve(serve_gateway: ServeGateway, room: WaitingRoom, **options: str) -> Ser
     return served
 
 
+def serve_before(
+    serve_gateway: ServeGateway, make_room: MakeRoom, *, starts_in_s: float, **terms: Any
+) -> tuple[Served, WaitingRoom]:
+    """A gateway, and then a room that starts soon: starting the gateway takes its time."""
+    served = serve_gateway(TALLY_GRACE_S="0")
+    room = make_room(starts_in_s=starts_in_s, **terms)
+    wait_for(lambda: served.client().get(api(room, "")).status_code == 200)
+    return served, room
+
+
 def as_person(served: Served, number: int) -> httpx.Client:
     client = served.client()
     client.headers["Authorization"] = f"Bearer person-{number}"
@@ -172,11 +182,23 @@ def test_a_ticket_of_another_is_refused_and_a_made_up_one_too(
     assert nobody.post(api(room)).status_code == 401
 
 
+def test_who_hammers_the_room_is_slowed_down_alone(
+    make_room: MakeRoom, serve_gateway: ServeGateway
+) -> None:
+    room = make_room(starts_in_s=600)
+    served = serve(serve_gateway, room)
+    ada, bob = as_person(served, 1), as_person(served, 2)
+    codes = [ada.post(api(room)).status_code for _ in range(60)]
+    assert codes[:30] == [200] * 30 and codes.count(429) >= 10
+    assert bob.post(api(room)).status_code == 200
+    cookie = {"Cookie": f"scrip_ticket_{room.name}={write_ticket(Ticket(room.pk, 1, UNPLACED))}"}
+    assert ada.get(f"/waiting/{room.name}/", headers=cookie).status_code == 429
+
+
 def test_before_the_start_nobody_passes_and_everybody_knows_when(
     make_room: MakeRoom, serve_gateway: ServeGateway
 ) -> None:
-    room = make_room(starts_in_s=2)
-    served = serve(serve_gateway, room)
+    served, room = serve_before(serve_gateway, make_room, starts_in_s=5)
     ada = as_person(served, 1)
     said = ada.post(api(room)).json()
     assert (said["state"], said["position"], said["pass"]) == ("lobby", None, None)
@@ -284,8 +306,7 @@ def test_the_page_works_without_scripts_and_allows_nothing_foreign(
 def test_the_stream_tells_the_place_and_then_the_pass(
     make_room: MakeRoom, serve_gateway: ServeGateway
 ) -> None:
-    room = make_room(starts_in_s=2.5)
-    served = serve(serve_gateway, room)
+    served, room = serve_before(serve_gateway, make_room, starts_in_s=5)
     states = []
     with as_person(served, 1).stream("GET", api(room, "stream/")) as stream:
         assert stream.headers["content-type"] == "text/event-stream"
