@@ -21,18 +21,33 @@ from sequencer.waiting_room.live import people
 
 @admin.register(Shard)
 class ShardAdmin(ReadOnlyAdmin):
+    """Each line of commands and its writer, as they stand now: reload for newer figures."""
+
     list_display = (
-        "id",
-        "state",
-        "epoch",
-        "heartbeat_at",
-        "commands",
-        "batches",
-        "last_batch_size",
-        "last_commit_ms",
-        "position",
-    )
+        "id", "state", "silent_s", "waiting_entries", "last_batch_size", "average_batch",
+        "last_commit_ms", "commands", "batches", "epoch", "position",
+    )  # fmt: skip
     ordering = ("id",)
+
+    @admin.display(description="silent for s")
+    def silent_s(self, shard: Shard) -> str:
+        """How long ago the writer gave a sign of life; a live one does twice a second."""
+        if shard.heartbeat_at is None:
+            return "never heard"
+        return f"{(timezone.now() - shard.heartbeat_at).total_seconds():.1f}"
+
+    @admin.display(description="entries waiting")
+    def waiting_entries(self, shard: Shard) -> str:
+        """How many entries of the stream are not done: the writer's lag."""
+        try:
+            with redis.Redis.from_url(settings.REDIS_URL, **TIMEOUTS) as client:
+                return str(client.xlen(stream_key(shard.pk)))
+        except redis.RedisError:
+            return "unknown"
+
+    @admin.display(description="average batch")
+    def average_batch(self, shard: Shard) -> str:
+        return f"{shard.commands / shard.batches:.1f}" if shard.batches else "none yet"
 
 
 @admin.register(DeadLetter)

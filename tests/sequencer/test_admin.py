@@ -5,10 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+import redis
+from django.conf import settings
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import User
 from sequencer.models import DeadLetter, Shard
+from sequencer.stream import stream_key
 
 pytestmark = pytest.mark.django_db
 
@@ -29,3 +33,23 @@ def test_a_failed_command_is_shown_with_its_error_and_cannot_be_changed(client: 
     assert "x93body" in shown
     assert client.post("/admin/sequencer/deadletter/add/").status_code == 403
     assert b"running" in client.get("/admin/sequencer/shard/").content.lower()
+
+
+def test_operators_see_how_far_a_writer_is_behind(client: Client) -> None:
+    boss = User.objects.create(
+        handle="boss", email="boss@example.com", is_staff=True, is_superuser=True
+    )
+    client.force_login(boss)
+    stream = redis.Redis.from_url(settings.REDIS_URL)
+    stream.delete(stream_key(4007))
+    for _ in range(37):
+        stream.xadd(stream_key(4007), {"c": b"x"})
+    Shard.objects.create(
+        id=4007, state=Shard.State.RUNNING, batches=4, commands=50, last_batch_size=19,
+        heartbeat_at=timezone.now(),
+    )  # fmt: skip
+    shown = client.get("/admin/sequencer/shard/").content.decode()
+    stream.delete(stream_key(4007))
+    assert ">37<" in shown
+    assert ">12.5<" in shown
+    assert ">0.0<" in shown
