@@ -42,6 +42,7 @@ from rewards.revealing import reveal  # noqa: E402
 from rewards.verifying import verify  # noqa: E402
 
 LINES = 200_000
+CODES = 1_000_000
 ALPHABET = "ABCDEFGHJKMNPQRTUVWXY346789"
 PEOPLE = 8
 REVEALS_EACH = 150
@@ -50,7 +51,7 @@ REVEALS_EACH = 150
 def measure(lines: int = LINES) -> dict[str, float]:
     """All figures, by flat names. Starts the embedded servers if they do not run."""
     with servers():
-        return measure_generation(lines) | measure_import(lines) | measure_reveals()
+        return measure_generation(CODES) | measure_import(lines) | measure_reveals()
 
 
 def measure_generation(count: int) -> dict[str, float]:

@@ -121,7 +121,7 @@ class Imports(ListAPIView[CodeImport]):
         upload = body["file"]
         file = CodeFile(upload.file, upload.name)
         owner = named_person(body["owner"]) if "owner" in body else None
-        is_large = body.get("background", upload.size > LARGEST_AT_ONCE)
+        is_large = body.get("background") or upload.size > LARGEST_AT_ONCE
         if is_large and not body["dry_run"]:
             return accepted(
                 import_in_steps(

@@ -147,7 +147,7 @@ class ImportIn(StrictSerializer):
         default=False, help_text="Only check the file; nothing is stored."
     )
     background = serializers.BooleanField(
-        required=False, help_text="Take it in as a job; without it, if it is over a megabyte."
+        required=False, help_text="Take it in as a job; a file over a megabyte always is."
     )
 
 

@@ -26,6 +26,7 @@ from wallet.accounts import Purpose, open_accounts
 from wallet.items import Hold, Item, Post, Void
 from wallet.items import Refusal as Reason
 from wallet.models import Code
+from wallet.ownership import check_passing
 from wallet.people import PersonUnknown
 from wallet.problems import LedgerRefusal
 
@@ -81,7 +82,8 @@ def give(
 ) -> tuple[Present, bool]:
     """Set units aside for a friend for two weeks; also says whether that was done before.
 
-    `request` names it for ever. Refused by the ledger without the units.
+    `request` names it for ever. Refused by the ledger without the units, and by the rules of
+    their series about who may own them (`OwnershipBarred`).
     """
     now = now or timezone.now()
     earlier = _all().filter(request=request, giver=giver).first()
@@ -121,6 +123,14 @@ def _given(
     _note(made, "give_present", giver)
     purposes = [Purpose(person.pk, series.asset_id) for person in (giver, receiver)]
     opened = open_accounts(purposes)
+    check_passing(
+        asset_id=series.asset_id,
+        sender_account=opened[purposes[0]],
+        receiver_account=opened[purposes[1]],
+        receiver_id=receiver.pk,
+        amount=gift.amount,
+        now=now,
+    )
     [result] = post_all(
         [
             Hold(

@@ -14,6 +14,7 @@ from rewards.presents import actions
 from rewards.presents.actions import Gift
 from tests.rewards.conftest import NOW, World, everything
 from wallet.holds import expire_holds
+from wallet.models import AssetRules
 
 pytestmark = pytest.mark.django_db
 LATE = NOW + actions.LIFETIME + timedelta(seconds=1)
@@ -85,3 +86,10 @@ def test_bad_presents_are_refused_and_move_nothing(stocked: World) -> None:
     present = give(stocked)
     assert refused(actions.accept, present.pk, receiver=stocked.marla, now=NOW) == "present_unknown"
     assert refused(actions.accept, present.pk, receiver=stocked.ann, now=NOW) == "present_unknown"
+
+
+def test_units_that_may_not_be_passed_on_are_no_present(stocked: World) -> None:
+    rules = AssetRules.objects.filter(asset=stocked.drink.asset)
+    if not rules.update(is_transferable=False):
+        AssetRules.objects.create(asset=stocked.drink.asset, is_transferable=False)
+    assert refused(give, stocked) == "not_transferable"
