@@ -10,10 +10,15 @@ from edge.ids import time_of
 from live.reader import Row
 from orderbook.candles import INTERVALS
 from orderbook.market_data.projection import Projection
-from orderbook.models import Candle, Fill, Market, Order
+from orderbook.models import Candle, Fill, Market
 
 EVENTS = """
 SELECT id, topic, key, payload, created_at FROM live_outboxevent WHERE id > %s ORDER BY id
+"""
+
+
+SHOWN = """
+SELECT side, price_ticks, shown_lots FROM orderbook_live WHERE market_id = %s AND stop_ticks = 0
 """
 
 
@@ -50,12 +55,13 @@ class Follower:
 
 
 def plain_book(market: Market) -> dict[str, list[tuple[int, int]]]:
-    """The book by price, added up from the waiting orders."""
+    """The book by price, added up from what the waiting orders show."""
     sides: dict[int, dict[int, int]] = {1: {}, 2: {}}
-    for order in Order.objects.filter(market_id=market.pk).resting():
-        price = order.price_ticks * market.tick_minor
-        left = order.remaining_lots * market.lot_units
-        sides[order.side][price] = sides[order.side].get(price, 0) + left
+    with connection.cursor() as cursor:
+        cursor.execute(SHOWN, [market.pk])
+        for side, price_ticks, shown_lots in cursor.fetchall():
+            price, shown = price_ticks * market.tick_minor, shown_lots * market.lot_units
+            sides[side][price] = sides[side].get(price, 0) + shown
     return {"bids": sorted(sides[1].items(), reverse=True), "asks": sorted(sides[2].items())}
 
 

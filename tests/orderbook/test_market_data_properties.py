@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 from django.db import transaction
+from django.db.models import Q
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orderbook.api.serializers import BookOut, ChangeOut
 from orderbook.market_data.books import ChangesGone, changes_after, depth
 from orderbook.market_data.projection import Projection
-from orderbook.models import Feed, Order, OrderState, OwnEvent, OwnFeed
+from orderbook.models import Feed, Fill, Order, OrderState, OwnEvent, OwnFeed
 from scripclient.book import LocalBook, OutOfStep
 from tests.orderbook.feed import Follower, plain_book, plain_candles, stored_candles
 from tests.orderbook.venue import SteppedEngine, Venue
@@ -31,10 +32,27 @@ orders = st.tuples(
     st.just("place"), st.sampled_from(PEOPLE), st.sampled_from(["buy", "sell"]),
     st.integers(96, 104), st.integers(1, 5),
 )  # fmt: skip
+KINDS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "iceberg": {"display_quantity": 2},
+    "stop": {"type": "stop_limit", "stop_price": 500},
+    "decrement": {"self_trade": "decrement"},
+    "both": {"self_trade": "cancel_both"},
+    "oldest": {"self_trade": "cancel_oldest"},
+    "ioc": {"tif": "ioc"},
+    "at least": {"min_quantity": 4},
+}
+specials = st.tuples(orders, st.sampled_from(sorted(KINDS))).map(lambda both: (*both[0], both[1]))
 cancels = st.tuples(st.just("cancel"), st.sampled_from(PEOPLE), st.integers(0, 40))
+amendments = st.tuples(
+    st.just("amend"), st.sampled_from(PEOPLE), st.integers(0, 12), st.integers(96, 104),
+    st.integers(0, 4),
+)  # fmt: skip
 batches = st.tuples(
     st.sampled_from(["commit", "commit", "commit", "fail"]),
-    st.lists(st.one_of(orders, orders, orders, cancels), min_size=1, max_size=6),
+    st.lists(
+        st.one_of(orders, orders, specials, specials, cancels, amendments), min_size=1, max_size=6
+    ),
 )
 others = st.sampled_from(
     [("take",), ("take",), ("take_some",), ("miss",), ("new_writer",), ("new_projector",),
@@ -76,10 +94,15 @@ class Story:
     def spell(self, deed: str, who: str, *details: Any) -> Any:
         if deed == "cancel":
             return self.venue.cancel(who, cid=f"n{details[0]}")
-        side, price, quantity = details
+        if deed == "amend":
+            number, price, left = details
+            change = {"price": 5 * price} | ({"remaining_quantity": 2 * left} if left else {})
+            return self.venue.amend(who, cid=f"n{number}", **change)
+        side, price, quantity, *kind = details
         name = f"n{self.count}"
         self.count += 1
-        return self.venue.place(who, side, 5 * price, 2 * quantity, cid=name)
+        terms = KINDS[kind[0]] if kind else {}
+        return self.venue.place(who, side, 5 * price, 2 * quantity, cid=name, **terms)
 
     def take(self) -> None:
         self.follower.take()
@@ -175,8 +198,9 @@ def assert_own_events_add_up(venue: Venue) -> None:
         assert OrderState(order.state) == OrderState(events[-1].state or 0)
         left = order.remaining_lots if order.state == OrderState.OPEN else 0
         assert events[-1].remaining_lots == left
-        assert sum(event.filled_lots for event in events) == (
-            order.quantity_lots - order.remaining_lots
+        fills = Fill.objects.filter(Q(maker_order_id=order.pk) | Q(taker_order_id=order.pk))
+        assert sum(event.filled_lots for event in events) == sum(
+            fill.quantity_lots for fill in fills
         )
 
 
