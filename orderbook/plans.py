@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from edge.ids import ROWS_PER_BATCH
 from orderbook import matching
 from orderbook.answers import refused_answer
 from orderbook.commands import (
@@ -56,9 +57,9 @@ SELF_TRADES = {name: SelfTrade[name.name] for name in NamedSelfTrade}
 TIMES_IN_FORCE = {name: TimeInForce[name.name] for name in NamedTimeInForce}
 FIRST_REMEMBERED = Refusal.MARKET_CLOSED
 """From here on a refusal depends on the moment, and is remembered under the client order id."""
-PAIRED_INDEX = 2048
-"""The stop of a pair has the id of its limit order, and so much more."""
-MOST_COMMANDS = PAIRED_INDEX - 1
+IDS_PER_COMMAND = 2
+"""The second is for the stop of a pair: it comes next after its limit order."""
+MOST_COMMANDS = ROWS_PER_BATCH // IDS_PER_COMMAND - 1
 MOST_CANCELLED = 500
 """The most orders that one command cancels; it answers how many are left."""
 
@@ -249,7 +250,7 @@ def plans_of(
         if trading.book.stops.turns and next_stop(trading, first_order_id)
     ]
     for index, command in enumerate(commands[:MOST_COMMANDS], 1):
-        plan = plan_of(command, memory, first_order_id + index, now_us)
+        plan = plan_of(command, memory, first_order_id + IDS_PER_COMMAND * index, now_us)
         if isinstance(plan, CancelAllPlan):
             plans += parts_of(plan, memory, plans)
         else:
@@ -380,7 +381,7 @@ def _guard_of(asked: PlaceOrder, terms: matching.Terms, order: Place) -> Place |
     if asked.guard is None:
         return None
     return Place(
-        order.order_id + PAIRED_INDEX,
+        order.order_id + 1,
         order.owner_id,
         order.side,
         asked.guard.price // terms.tick_minor,

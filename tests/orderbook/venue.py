@@ -125,11 +125,11 @@ class Venue:
 
     def pair(
         self, who: str, side: str, price: int, quantity: int, *, stop: int, worst: int,
-        cid: str = "", tif: str = "gtc",
+        cid: str = "", tif: str = "gtc", **more: Any,
     ) -> Command:  # fmt: skip
         """Spell a limit order and the stop that guards it."""
         guard = GuardOrder(OrderType.STOP, worst, stop, TimeInForce.IMMEDIATE_OR_CANCEL)
-        return self.place(who, side, price, quantity, cid=cid, tif=tif, guard=guard)
+        return self.place(who, side, price, quantity, cid=cid, tif=tif, guard=guard, **more)
 
     def amend(self, who: str, order_id: int | str = 0, *, cid: str = "", **change: int) -> Command:
         """Spell an amendment: `price`, `remaining_quantity`, `stop_price`."""
