@@ -87,7 +87,7 @@ def claim(wish: Wish, *, now: datetime | None = None) -> Outcome:
 
     Raises `CampaignUnknown`, and the ledger's refusal where a wallet cannot receive.
     """
-    for _ in range(ATTEMPTS):
+    for attempt in range(1, ATTEMPTS + 1):
         if earlier := earlier_claim(wish):
             return Outcome(claim=earlier, is_replay=True)
         try:
@@ -96,8 +96,10 @@ def claim(wish: Wish, *, now: datetime | None = None) -> Outcome:
         except _BudgetGone:
             continue
         except IntegrityError as error:
-            # The same request was at work at the same time and won; ours was undone.
-            if not isinstance(error.__cause__, psycopg.errors.UniqueViolation):
+            # The same request was at work at the same time and won; ours was undone. If it is
+            # nowhere to be seen, somebody else's claim has this name.
+            lost_race = isinstance(error.__cause__, psycopg.errors.UniqueViolation)
+            if not lost_race or attempt == ATTEMPTS:
                 raise
     return _exhausted(wish, now)
 

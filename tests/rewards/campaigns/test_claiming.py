@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 
 from edge.problems import Refusal
 from rewards.campaigns import names, publishing, reversing
@@ -34,6 +34,16 @@ def test_same_request_is_granted_once_for_ever(world: World) -> None:
     again = world.claim(world.ann, request=request, now=NOW + 400 * DAY)
     assert (again.is_replay, again.claim) == (True, first.claim)
     assert world.balance(world.ann) == 10
+
+
+def test_name_of_another_persons_claim_is_never_answered(world: World) -> None:
+    world.campaign()
+    request = uuid4()
+    world.claim(world.ann, request=request)
+    before = everything()
+    with pytest.raises(IntegrityError), transaction.atomic():
+        world.claim(world.ben, request=request)
+    assert everything() == before
 
 
 def test_one_claim_gives_points_units_money_and_tier_points(world: World) -> None:
@@ -229,6 +239,15 @@ def test_mission_counts_deeds_since_the_last_grant(world: World) -> None:
     for hours in (1, 2):
         world.did(world.ann, "check_in", NOW + timedelta(hours=hours))
     assert world.says(world.ann, now=NOW + timedelta(hours=3)) == "granted"
+
+
+def test_what_will_be_done_does_not_count_yet(world: World) -> None:
+    world.campaign(rule={"is": "did", "event": "check_in"}, velocity={"most": 3, "within_s": 60})
+    world.did(world.ann, "check_in", NOW + timedelta(minutes=1))
+    assert world.says(world.ann) == "rule_not_met"
+    later = NOW + timedelta(minutes=1)
+    said = [world.says(world.ann, now=later) for _ in range(4)]
+    assert said == ["granted", "granted", "granted", "too_fast"]
 
 
 def test_streak_counts_days_of_the_zone_in_a_row(world: World) -> None:
