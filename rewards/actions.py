@@ -34,8 +34,13 @@ WITH spare AS (
     SELECT id FROM rewards_vouchercode
      WHERE id BETWEEN %(first)s AND %(last)s AND code_import_id = %(code_import)s AND state = 0
      ORDER BY id FOR NO KEY UPDATE
+), gone AS (
+    UPDATE rewards_vouchercode AS code SET state = 2 FROM spare WHERE code.id = spare.id
+    RETURNING code.id, code.expires_at
 )
-UPDATE rewards_vouchercode AS code SET state = 2 FROM spare WHERE code.id = spare.id
+SELECT count(*), count(*) FILTER (
+           WHERE sweep.through IS NULL OR (expires_at, id) > (sweep.through, sweep.code_id))
+  FROM gone LEFT JOIN rewards_expirysweep AS sweep ON sweep.series_id = %(series)s
 """
 
 
@@ -281,7 +286,7 @@ def withdraw(import_id: int, *, actor: User | None, reason: str) -> int:
     reason = checked_reason(reason)
     with transaction.atomic():
         code_import = _locked_import(import_id)
-        count = _deactivate(code_import)
+        count, owed = _deactivate(code_import)
         code_import.state = CodeImport.State.WITHDRAWN
         code_import.save(update_fields=["state"])
         series = code_import.series
@@ -298,7 +303,7 @@ def withdraw(import_id: int, *, actor: User | None, reason: str) -> int:
                     count,
                     code=Code.CLAWBACK,
                 ),
-                *money.unbacking(series, count, reference),
+                *money.unbacking(series, owed, reference),
                 *unsecuring(series, count, reference),
             ]
         )
@@ -307,16 +312,21 @@ def withdraw(import_id: int, *, actor: User | None, reason: str) -> int:
 
 
 def _locked_import(import_id: int) -> CodeImport:
-    imports = CodeImport.objects.select_for_update(no_key=True, of=("self",))
-    found = imports.select_related("series__asset").filter(pk=import_id).first()
-    if found is None:
+    """Lock an import and, before it, its series: so do generation and the sweep of what expired."""
+    seen = CodeImport.objects.only("series_id").filter(pk=import_id).first()
+    if seen is None:
         raise ImportUnknown
+    Series.objects.select_for_update(no_key=True).get(pk=seen.series_id)
+    imports = CodeImport.objects.select_for_update(no_key=True, of=("self",))
+    with_series = imports.select_related("series__asset", "series__face_value_asset")
+    found = with_series.get(pk=import_id)
     if found.state != CodeImport.State.IMPORTED:
         raise NothingToWithdraw
     return found
 
 
-def _deactivate(code_import: CodeImport) -> int:
+def _deactivate(code_import: CodeImport) -> tuple[int, int]:
+    """Take codes out of use; say how many, and of how many the face value is still owed."""
     with connection.cursor() as cursor:
         cursor.execute(
             WITHDRAW,
@@ -324,12 +334,13 @@ def _deactivate(code_import: CodeImport) -> int:
                 "first": code_import.first_code_id,
                 "last": code_import.last_code_id,
                 "code_import": code_import.pk,
+                "series": code_import.series_id,
             },
         )
-        count: int = cursor.rowcount
+        count, owed = cursor.fetchone()
     if not count:
         raise NothingToWithdraw
-    return count
+    return count, owed
 
 
 def _series(series_code: str) -> Series:

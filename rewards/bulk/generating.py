@@ -132,6 +132,9 @@ def step(bulk: BulkJob) -> Step:
     total = bulk.total or 0
     count = min(CODES_PER_STEP, total - bulk.done)
     code_import = _batch_of(bulk, count)
+    if code_import is None:
+        actions.end(bulk, BulkJob.State.CANCELLED, codes=bulk.done)
+        return Step(done=bulk.done, total=total, is_last=True)
     expires_at = _expiry_of(bulk, series)
     for attempt in range(1, TRIES + 1):
         try:
@@ -156,8 +159,8 @@ def step(bulk: BulkJob) -> Step:
     return Step(done=bulk.done, total=total, is_last=is_last)
 
 
-def _batch_of(bulk: BulkJob, count: int) -> CodeImport:
-    """The batch that all steps of this work add to."""
+def _batch_of(bulk: BulkJob, count: int) -> CodeImport | None:
+    """The batch that all steps of this work add to; `None` once it has been withdrawn."""
     name = hashlib.sha256(f"generated:{bulk.pk}".encode()).digest()
     made = CodeImport.objects.filter(series=bulk.series_id, sha256=name).first()
     if made is None:
@@ -177,7 +180,7 @@ def _batch_of(bulk: BulkJob, count: int) -> CodeImport:
             created_by=bulk.created_by,
         )
     if made.state != CodeImport.State.IMPORTED:
-        raise actions.BulkJobEnded
+        return None
     made.row_count += count
     made.code_count += count
     made.save(update_fields=["row_count", "code_count"])

@@ -156,7 +156,7 @@ def _break_generic(until: datetime) -> int:
         generic = (
             GenericCode.objects.select_related("series__asset", "series__face_value_asset")
             .select_for_update(skip_locked=True, no_key=True, of=("self",))
-            .filter(expires_at__lte=until, is_active=True, is_expired=False)
+            .filter(expires_at__lte=until, is_expired=False)
             .first()
         )
         if generic is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from accounts.models import User
 from edge import audit
@@ -136,11 +137,20 @@ def deactivate(generic_id: int, *, actor: User | None, reason: str) -> bool:
     return True
 
 
-def extend(generic_id: int, expires_at: datetime, *, actor: User | None, reason: str) -> bool:
-    """Let a generic code, not yet expired, be used for longer."""
+def extend(
+    generic_id: int,
+    expires_at: datetime,
+    *,
+    actor: User | None,
+    reason: str,
+    now: datetime | None = None,
+) -> bool:
+    """Let a generic code, not yet expired, be used for longer; say if that changed it."""
     reason = checked_reason(reason)
     with transaction.atomic():
         generic = _locked(generic_id)
+        if not generic.is_active or generic.expires_at <= (now or timezone.now()):
+            raise GenericInvalid("It has expired, or was taken out of use.")
         if expires_at <= generic.expires_at:
             return False
         before, generic.expires_at = generic.expires_at, expires_at

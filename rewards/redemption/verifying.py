@@ -62,6 +62,4 @@ def _faults(series: Series) -> Iterator[str]:
 
 def _uses_owed(generic: GenericCode) -> int:
     """Uses left, with those that reservations hold."""
-    if generic.is_expired:
-        return 0
     return Account.objects.get(pk=money.uses_of(generic).left).balance

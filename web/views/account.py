@@ -82,6 +82,7 @@ def _account(request: HttpRequest, *, status: int = 200, **forms: Any) -> HttpRe
     context = {
         "profile": ProfileForm(instance=owner),
         "keys": [{"key": key, "state": key.state_at(now)} for key in keys],
+        "redeems": owner.redeems_for.filter(is_active=True).exists(),
         **forms,
     }
     if "key_form" not in context:

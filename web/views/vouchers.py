@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import uuid
 from collections.abc import Iterable
@@ -19,6 +20,7 @@ from edge.callers import client_ip
 from edge.pagination import InvalidCursor, page
 from edge.problems import Refusal
 from orderbook.models import Market
+from rewards.images import Form, drawn
 from rewards.models import Reveal, Series
 from rewards.revealing import Opened, RevealUnknown, masked, reveal, view
 from web.forms import OnceForm, new_key
@@ -125,6 +127,13 @@ def _shown(request: HttpRequest, opened: Opened) -> HttpResponse:
     context = {
         "reveal": opened.reveal,
         "code": opened.code.for_its_owner(),
+        "picture": _picture(opened.code.for_its_owner()),
         "is_replay": opened.is_replay,
     }
     return render(request, "web/code.html", context)
+
+
+def _picture(code: str) -> str:
+    """The code as a QR code within the page, for a till to scan from the screen."""
+    image = drawn(code, Form.QR).encode()
+    return f"data:image/svg+xml;base64,{base64.b64encode(image).decode()}"

@@ -11,12 +11,15 @@ from edge.idempotency import KeyReused
 from edge.models import AuditEvent
 from edge.problems import Refusal
 from live.models import OutboxEvent
+from rewards.actions import withdraw
 from rewards.models import GenericCode, Partner, Voucher
 from rewards.redemption import actions, generics
 from rewards.redemption.actions import Wish, confirm, qualify, reverse, roll_back
 from rewards.redemption.expiry import break_expired, lapse_reservations
+from rewards.redemption.problems import GenericInvalid
 from rewards.redemption.rules import LONGEST_RESERVATION, Reason, State, Use
 from rewards.redemption.verifying import verify_money
+from tests.rewards.conftest import World
 from tests.rewards.redemption.conftest import LATER, NOW, Till, everything
 
 
@@ -243,8 +246,6 @@ def test_code_of_another_partner_is_as_unknown_as_none(till: Till) -> None:
 
 def test_code_not_given_to_anybody_is_refused(till: Till) -> None:
     till.given("SCARF", "ABC-0123")
-    from tests.rewards.conftest import World
-
     World(till.series["SCARF"], till.clerk, till.ann, till.ben).offer(
         "code\nABC-0777\n", series_code="SCARF"
     )
@@ -350,3 +351,40 @@ def test_used_voucher_is_marked(till: Till) -> None:
     till.use("AAAA-1")
     assert Voucher.objects.get().use == Use.USED
     assert actions.LONGEST_REFERENCE == 80
+
+
+def test_withdrawal_after_breakage_takes_back_what_is_still_owed(till: Till) -> None:
+    world = World(till.series["TENOFF"], till.clerk, till.ann, till.ben)
+    lines = "code,expires_at\nAAAA-1,2026-06-02\nAAAA-2,2027-01-31\n"
+    world.offer(lines, series_code="TENOFF")
+    late = NOW + timedelta(days=2) + LONGEST_RESERVATION
+    while break_expired(late):
+        pass
+    assert (till.euros("breakage"), till.euros("voucher_liability")) == (1_000, 1_000)
+    withdraw(till.series["TENOFF"].imports.get().pk, actor=None, reason="wrong file")
+    assert (till.euros("voucher_liability"), till.euros("voucher_cost")) == (0, -1_000)
+    assert verify_money(till.series["TENOFF"]) == []
+
+
+def test_generic_code_is_extended_while_it_is_valid(till: Till) -> None:
+    code = till.generic("TENOFF", "WELCOME", 5)
+    GenericCode.objects.filter(pk=code.pk).update(expires_at=LATER)
+    later = LATER + timedelta(days=1)
+    assert generics.extend(code.pk, later, actor=None, reason="longer", now=NOW)
+    assert not generics.extend(code.pk, LATER, actor=None, reason="shorter", now=NOW)
+    with pytest.raises(GenericInvalid):
+        late = later + timedelta(days=9)
+        generics.extend(code.pk, late, actor=None, reason="too late", now=later)
+
+
+def test_use_given_back_after_the_end_of_a_generic_code_is_broken(till: Till) -> None:
+    code = till.generic("TENOFF", "WELCOME", 2)
+    GenericCode.objects.filter(pk=code.pk).update(expires_at=LATER)
+    made = till.use("WELCOME", reserve_s=60).redemption
+    generics.deactivate(code.pk, actor=None, reason="abuse")
+    roll_back(made.pk, partner=till.shop, actor=till.clerk, now=NOW)
+    assert (till.euros("voucher_liability"), till.euros("voucher_cost")) == (1_000, -1_000)
+    while break_expired(LATER + LONGEST_RESERVATION):
+        pass
+    assert (till.euros("voucher_liability"), till.euros("breakage")) == (0, 1_000)
+    assert verify_money(till.series["TENOFF"]) == []
