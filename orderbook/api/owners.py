@@ -15,15 +15,8 @@ from rest_framework.views import APIView
 from accounts.permissions import HasScope
 from edge.fields import checked_query
 from edge.pagination import CursorPage, Page, page, read_limit, write_cursor
-from orderbook.api.serializers import (
-    FillQuery,
-    OrderOut,
-    OrderQuery,
-    OwnEventOut,
-    OwnFillOut,
-    PositionOut,
-    SequenceQuery,
-)
+from orderbook.api.own_serializers import OrderOut, OwnEventOut, OwnFillOut, PositionOut
+from orderbook.api.serializers import FillQuery, OrderQuery, SequenceQuery
 from orderbook.market_data.owners import own_events_after, own_fills, own_orders, own_sequence
 from orderbook.models import Fill, Market, Order, OwnEvent
 

@@ -104,8 +104,8 @@ def test_more_of_everything_costs_no_more_queries(site: Site) -> None:
     venue.run(*(venue.place("ann", "buy", 100 + n, 1) for n in range(10)))
     venue.run(*(venue.place("ann", "buy", 50 + n, 1) for n in range(10)))
     after = [queries_of(site, path) for path in paths]
-    # Holds bring two queries, for all of them together.
-    assert [now - then for then, now in zip(before, after, strict=True)] == [0, 0, 0, 2]
+    # Waiting orders bring one query, holds two, for all of them together.
+    assert [now - then for then, now in zip(before, after, strict=True)] == [0, 0, 1, 2]
 
 
 # -- the market --------------------------------------------------------------------------
@@ -127,6 +127,20 @@ def test_market_says_what_it_takes(site: Site, state: str, words: str) -> None:
     venue.run(venue.place("ann", "buy", 1200, 2), venue.place("sam", "sell", 1100, 5))
     type(venue.market).objects.filter(pk=venue.market.pk).update(state=state)
     assert words in site.visitor.get(site.market).content.decode()
+
+
+def test_market_shows_own_orders_as_they_stand_now(site: Site) -> None:
+    venue = site.venue
+    [amended, stop] = venue.run(
+        venue.place("ann", "buy", 1100, 3),
+        venue.place("sam", "sell", 900, 4, type="stop_limit", stop_price=1000),
+    )
+    venue.run(venue.amend("ann", amended["order_id"], price=1150))
+    ann = site.as_(site.ann).get(site.market).content.decode()
+    assert "Cancel: buy 3 at 1,150" in ann
+    sam = site.as_(site.sam).get(site.market).content.decode()
+    assert f'data-cancel="{stop["order_id"]}"' in sam
+    assert '900 <span class="soft">once at 1,000</span>' in sam
 
 
 def test_market_shows_candles_of_the_span_asked_for(site: Site) -> None:

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 
 from orderbook.market_data.auctions import indication
 from orderbook.market_data.books import DepthOfMarket, PriceLevel, depth
-from orderbook.models import Market, Order
+from orderbook.models import Market, Order, SpecialOrder
 from web.chart import Chart
 from web.live import render_live
 from web.market_board import (
@@ -96,18 +96,29 @@ def _rungs(levels: Sequence[PriceLevel]) -> list[Rung]:
 def _own(market: Market, user_id: int) -> dict[str, Any]:
     wallets = own_wallets(user_id)
     resting = Order.objects.of(user_id).resting().filter(market_id=market.pk)
+    orders = list(resting.order_by("-id")[:OWN_ORDERS_SHOWN])
+    specials = SpecialOrder.objects.in_bulk([order.pk for order in orders])
     return {
         "spendable": available_of(wallets, market.quote_asset_id),
         "sellable": available_of(wallets, market.base_asset_id),
-        "orders": [
-            {
-                "id": order.pk,
-                "is_buy": order.side == 1,
-                "price": order.price_ticks * market.tick_minor,
-                "quantity": order.quantity_lots * market.lot_units,
-                "remaining": order.remaining_lots * market.lot_units,
-                "at": order.at,
-            }
-            for order in resting.order_by("-id")[:OWN_ORDERS_SHOWN]
-        ],
+        "orders": [_own_order(order, specials.get(order.pk), market) for order in orders],
+    }
+
+
+def _own_order(order: Order, special: SpecialOrder | None, market: Market) -> dict[str, Any]:
+    """A waiting order as it stands now, amended or not; a stop that still waits has its price."""
+    price_ticks, stop_ticks, reduced_lots = order.price_ticks, 0, 0
+    if special is not None:
+        price_ticks = special.amended_price_ticks or price_ticks
+        reduced_lots = special.reduced_lots
+        if not special.ran_id:
+            stop_ticks = special.amended_stop_ticks or special.stop_ticks
+    return {
+        "id": order.pk,
+        "is_buy": order.side == 1,
+        "price": price_ticks * market.tick_minor,
+        "stop": stop_ticks * market.tick_minor,
+        "quantity": (order.quantity_lots - reduced_lots) * market.lot_units,
+        "remaining": order.remaining_lots * market.lot_units,
+        "at": order.at,
     }
