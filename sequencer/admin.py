@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+import redis
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from unfold.admin import ModelAdmin
 
 from edge.admin import ReadOnlyAdmin
 from edge.problems import Refusal
 from edge.reasons import ReasonForm, do_with_reason
 from sequencer.models import DeadLetter, Shard, WaitingRoom
+from sequencer.stream import stream_key
 from sequencer.waiting_room.actions import TERMS, change_room, check_terms, close_room, open_room
 from sequencer.waiting_room.live import people
+
+TIMEOUTS: dict[str, Any] = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}
 
 
 @admin.register(Shard)
