@@ -315,5 +315,6 @@ LOGGING = {
         "django.request": {"level": "ERROR"},
         "django.security.DisallowedHost": {"level": "ERROR"},
         "httpx": {"level": "WARNING"},
+        "pyBarcode": {"level": "WARNING"},
     },
 }

@@ -21,7 +21,7 @@ from edge.idempotency import idempotent
 from jobs.problems import NotPossible
 from rewards.actions import ImportUnknown
 from rewards.api.permissions import MarketingOnly, person
-from rewards.api.redemption_serializers import ReasonIn
+from rewards.api.redemption_serializers import VoucherReasonIn
 from rewards.api.series import named_person
 from rewards.bulk import actions, assigning, changing, exporting, generating
 from rewards.importing import SeriesClosed, SeriesUnknown
@@ -89,14 +89,14 @@ class AssignIn(StrictSerializer):
     each = serializers.IntegerField(min_value=1, max_value=assigning.MOST_EACH, default=1)
 
 
-class ExtendIn(ReasonIn):
+class ExtendIn(VoucherReasonIn):
     """Until when codes can be used now."""
 
     expires_at = UtcDateTime()
     import_id = Id(required=False)
 
 
-class DeactivateIn(ReasonIn):
+class DeactivateIn(VoucherReasonIn):
     """Which codes are taken out of use."""
 
     import_id = Id(required=False)
@@ -311,7 +311,7 @@ class ControlBulkJob(APIView):
         operation_id="control_bulk_job",
         summary="Pause, resume, retry or cancel work",
         tags=["vouchers"],
-        request=ReasonIn,
+        request=VoucherReasonIn,
         responses=answers(
             {200: BulkJobOut}, actions.BulkJobUnknown(), actions.BulkJobEnded(), NotPossible()
         ),
@@ -319,7 +319,7 @@ class ControlBulkJob(APIView):
     )
     def post(self, request: Request, bulk_job_id: int, deed: str) -> Response:
         """Pause after the step at work, go on after the last, try again, or give up."""
-        body = checked_body(ReasonIn, request)
+        body = checked_body(VoucherReasonIn, request)
         self.DEEDS[deed](bulk_job_id, actor=person(request), reason=body["reason"])
         return Response(BulkJobOut(one(bulk_job_id)).data)
 
@@ -330,7 +330,7 @@ class ExportFile(APIView):
     permission_classes = (MarketingOnly,)
 
     @extend_schema(
-        operation_id="download_export",
+        operation_id="download_codes",
         summary="Download exported codes",
         tags=["vouchers"],
         responses=answers(

@@ -21,7 +21,7 @@ from rewards.api.redemption_serializers import (
     PartnerIn,
     PartnerOut,
     PartnerSeriesIn,
-    ReasonIn,
+    VoucherReasonIn,
     StaffIn,
 )
 from rewards.api.series import named_person
@@ -193,13 +193,13 @@ class DeactivateGeneric(APIView):
         operation_id="deactivate_generic_code",
         summary="Take a generic code out of use",
         tags=["vouchers"],
-        request=ReasonIn,
+        request=VoucherReasonIn,
         responses=answers({200: GenericOut}, problems.CodeUnknown()),
         examples=[sample("ask", {"reason": "it was passed around"}, is_request=True)],
     )
     def post(self, request: Request, generic_id: int) -> Response:
         """Let nobody use it any more. Asking again changes nothing."""
-        body = checked_body(ReasonIn, request)
+        body = checked_body(VoucherReasonIn, request)
         generics.deactivate(generic_id, actor=person(request), reason=body["reason"])
         found = GenericCode.objects.select_related("series__asset").get(pk=generic_id)
         return Response(GenericOut(found).data)

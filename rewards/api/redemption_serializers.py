@@ -58,7 +58,7 @@ class ConfirmIn(StrictSerializer):
     amount = Amount(required=False)
 
 
-class ReasonIn(StrictSerializer):
+class VoucherReasonIn(StrictSerializer):
     """Why."""
 
     reason = serializers.CharField(min_length=3, max_length=500)
@@ -67,7 +67,7 @@ class ReasonIn(StrictSerializer):
 class ReasonOut(serializers.Serializer[Any]):
     """One thing that stands against it."""
 
-    code = serializers.ChoiceField([str(reason) for reason in rules.Reason])
+    code = serializers.CharField(help_text="As in the refusals of redeeming.")
     title = serializers.CharField()
 
 

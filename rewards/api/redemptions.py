@@ -20,7 +20,7 @@ from rewards.api.permissions import person
 from rewards.api.redemption_serializers import (
     AskIn,
     ConfirmIn,
-    ReasonIn,
+    VoucherReasonIn,
     RedeemIn,
     RedemptionOut,
     VerdictOut,
@@ -256,7 +256,7 @@ class Reverse(APIView):
         operation_id="reverse_redemption",
         summary="Reverse a redemption",
         tags=["redemptions"],
-        request=ReasonIn,
+        request=VoucherReasonIn,
         responses=answers(
             {200: RedemptionOut},
             problems.RedemptionUnknown(),
@@ -269,7 +269,7 @@ class Reverse(APIView):
     )
     def post(self, request: Request, redemption_id: int) -> HttpResponse:
         """Undo a confirmed redemption: the credit goes back, the voucher can be used again."""
-        body = checked_body(ReasonIn, request)
+        body = checked_body(VoucherReasonIn, request)
         partner = partner_of_redemption(person(request), redemption_id)
         return told(
             actions.reverse(

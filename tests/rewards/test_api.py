@@ -373,7 +373,7 @@ def test_schema_describes_every_operation() -> None:
     assert operations == {
         "list_series", "create_series", "get_series", "hand_out_units", "list_imports",
         "import_codes", "get_import", "list_import_faults", "reveal_code", "list_reveals",
-        "get_reveal", "generate_codes", "export_codes", "download_export", "assign_units",
+        "get_reveal", "generate_codes", "export_codes", "download_codes", "assign_units",
         "extend_codes", "deactivate_codes", "list_bulk_jobs", "get_bulk_job", "control_bulk_job",
         "list_presents", "give_present", "end_present", "draw_code",
         "list_generic_codes", "create_generic_code", "deactivate_generic_code",
