@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from accounts.scopes import Scope, allowed_scopes
-from rewards.models import Partner, Series
+from rewards.models import Dispute, Partner, Series
 from wallet.items import LONGEST_MEMO
 from wallet.models import Account
 from wallet.people import PersonUnknown
@@ -47,6 +47,18 @@ class OnceForm(forms.Form):
     key = forms.CharField(
         widget=forms.HiddenInput,
         validators=[RegexValidator(r"^[A-Za-z0-9_-]{16,40}\Z", "This form is spoilt: reload it.")],
+    )
+
+
+class DisputeForm(OnceForm):
+    """Say that a code did not work, and what can be checked about it."""
+
+    problem = forms.ChoiceField(label="What happened?", choices=Dispute.Problem.choices)
+    evidence = forms.CharField(
+        label="Where and when, and what were you told?",
+        min_length=10,
+        max_length=2_000,
+        widget=forms.Textarea(attrs={"rows": 4}),
     )
 
 

@@ -3,7 +3,7 @@
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
-from web.views import account, home, markets, till, vouchers, waiting, wallet
+from web.views import account, disputes, home, markets, till, vouchers, waiting, wallet
 
 
 class CodeConverter(StringConverter):
@@ -23,6 +23,12 @@ urlpatterns = [
     path("wallet/<code:asset>/", wallet.statement, name="statement"),
     path("vouchers/", vouchers.vouchers, name="vouchers"),
     path("vouchers/codes/<id:reveal_id>/", vouchers.show_code, name="code"),
+    path("vouchers/codes/<id:reveal_id>/dispute/", disputes.dispute, name="dispute"),
+    path(
+        "vouchers/codes/<id:reveal_id>/dispute/withdraw/",
+        disputes.withdraw_dispute,
+        name="withdraw-dispute",
+    ),
     path("vouchers/<code:series>/reveal/", vouchers.reveal_code, name="reveal"),
     # The page itself, /waiting/<name>/, is the gateway's: a crowd looks at it.
     path("waiting/<slug:name>/enter/", waiting.enter, name="enter-waiting-room"),

@@ -21,7 +21,7 @@ from edge.pagination import InvalidCursor, page
 from edge.problems import Refusal
 from orderbook.models import Market
 from rewards.images import Form, drawn
-from rewards.models import Reveal, Series
+from rewards.models import Cover, Reveal, Series
 from rewards.revealing import Opened, RevealUnknown, masked, reveal, view
 from web.forms import OnceForm, new_key
 from web.people import available_of, own_wallets, person
@@ -129,6 +129,7 @@ def _shown(request: HttpRequest, opened: Opened) -> HttpResponse:
         "code": opened.code.for_its_owner(),
         "picture": _picture(opened.code.for_its_owner()),
         "is_replay": opened.is_replay,
+        "has_guarantee": Cover.objects.filter(pk=opened.reveal.pk).exists(),
     }
     return render(request, "web/code.html", context)
 
