@@ -21,8 +21,8 @@ from rewards.api.redemption_serializers import (
     PartnerIn,
     PartnerOut,
     PartnerSeriesIn,
-    VoucherReasonIn,
     StaffIn,
+    VoucherReasonIn,
 )
 from rewards.api.series import named_person
 from rewards.importing import SeriesClosed, SeriesUnknown

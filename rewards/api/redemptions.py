@@ -20,10 +20,10 @@ from rewards.api.permissions import person
 from rewards.api.redemption_serializers import (
     AskIn,
     ConfirmIn,
-    VoucherReasonIn,
     RedeemIn,
     RedemptionOut,
     VerdictOut,
+    VoucherReasonIn,
 )
 from rewards.api.series import named_person
 from rewards.codes import CodeProblem

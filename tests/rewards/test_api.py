@@ -370,7 +370,7 @@ def test_schema_describes_every_operation() -> None:
         for operation in methods.values()
         if "vouchers" in operation.get("tags", ())
     }
-    assert operations == {
+    assert operations >= {
         "list_series", "create_series", "get_series", "hand_out_units", "list_imports",
         "import_codes", "get_import", "list_import_faults", "reveal_code", "list_reveals",
         "get_reveal", "generate_codes", "export_codes", "download_codes", "assign_units",
