@@ -252,6 +252,7 @@ def change_market(
     _update(trading, CHANGE_MARKET, (*row, trading.id, trading.revision))
     trading.turn(after, until_us, reference_ticks, uncross_ticks)
     if after is not before:
+        outcome.turned.add(trading.id)
         names = ({"state": STATE_NAMES[before]}, {"state": STATE_NAMES[after]})
         _audit(trading, f"market.{STATE_NAMES[after]}", reason, actor_id, *names)
 

@@ -12,7 +12,7 @@ from orderbook.book import Side
 from orderbook.market_data.checksum import CHECKED_LEVELS, book_checksum
 from orderbook.market_data.feed import Top, advance
 from orderbook.market_data.messages import Level, MarketChange, OrderMoved, Trade
-from orderbook.memory import Memory, Trading
+from orderbook.memory import STATE_NAMES, Memory, Trading
 from orderbook.models import OrderState
 from orderbook.outcome import Outcome
 from orderbook.rows import NewFill, NewOrder
@@ -49,12 +49,13 @@ def _market_changes(outcome: Outcome, memory: Memory, batch: str) -> Iterator[Ma
         levels[market_id].append(
             Level(side, price_ticks * terms.tick_minor, lots * terms.lot_units)
         )
-    touched = [memory.markets[market_id] for market_id in sorted(levels)]
+    touched = [memory.markets[id] for id in sorted(levels.keys() | outcome.turned)]
     sequences = advance([_top(trading, fills[trading.id]) for trading in touched])
     for trading in touched:
         yield MarketChange(
             trading.code, sequences[trading.id], batch, _checksum(trading),
             [_trade(fill, trading) for fill in fills[trading.id]], levels[trading.id],
+            STATE_NAMES[trading.state],
         )  # fmt: skip
 
 

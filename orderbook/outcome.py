@@ -34,6 +34,7 @@ class Outcome:
         self.books: set[int] = set()
         self.accounts_known: list[tuple[int, int]] = []
         self.has_turned_markets = False
+        self.turned: set[int] = set()
         self._memory = memory
         self._holds_before: dict[int, tuple[int, int, int | None]] = {}
         self._specials: dict[int, SpecialRow] = {}

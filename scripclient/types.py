@@ -104,6 +104,7 @@ class Change(TypedDict):
     sequence: int
     checksum: int
     at: str
+    state: str
     trades: list[ChangeTrade]
     levels: list[ChangedLevel]
 

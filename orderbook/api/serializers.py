@@ -249,11 +249,12 @@ class ChangeTradeOut(serializers.Serializer[Any]):
 
 
 class ChangeOut(serializers.Serializer[BookChange]):
-    """What one commit did to a market: its trades, and the levels it touched."""
+    """What one commit did to a market: its trades, the levels it touched, its state after it."""
 
     sequence = serializers.IntegerField()
     checksum = serializers.IntegerField()
     at = UtcDateTime()
+    state = serializers.ChoiceField(Market.State.choices)
     trades = ChangeTradeOut(many=True)
     levels = ChangedLevelOut(many=True)
 
@@ -264,6 +265,7 @@ class ChangeOut(serializers.Serializer[BookChange]):
                 "sequence": change.sequence,
                 "checksum": change.checksum,
                 "at": time_of(int(change.batch)),
+                "state": change.state,
                 "trades": change.trades,
                 "levels": change.levels,
             }

@@ -27,7 +27,7 @@ class Level(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class MarketChange(msgspec.Struct, frozen=True):
-    """All that one commit did to one market, in order.
+    """All that one commit did to one market, in order. `state` is the market's after it.
 
     `sequence` counts a market's changes from 1 without a gap. `checksum` is that of the book
     after the change (`checksum.py`). `batch` is the first order id of the commit.
@@ -39,6 +39,7 @@ class MarketChange(msgspec.Struct, frozen=True):
     checksum: int
     trades: list[Trade]
     levels: list[Level]
+    state: str = ""
 
 
 class OrderMoved(msgspec.Struct, frozen=True, gc=False):

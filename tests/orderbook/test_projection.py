@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from config.health import check_parts
 from orderbook.market_data import books, projection
-from orderbook.market_data.books import depth
+from orderbook.market_data.books import changes_after, depth
 from orderbook.market_data.checksum import book_checksum
+from orderbook.market_data.messages import read_change
 from orderbook.market_data.projector import changes_behind, trim_seconds
 from orderbook.market_data.rebuilding import backfill_day
 from orderbook.models import BookChange, Candle, OwnEvent, OwnFeed
@@ -45,6 +46,19 @@ def test_after_a_gap_the_market_is_made_anew_and_owners_are_told(venue: Venue) -
     assert told[-1] == (None,), "a reset"
     assert OwnFeed.objects.get(user_id=ann).sequence == len(told) == 3
     assert not BookChange.objects.filter(market_id=venue.market.pk).exists()
+
+
+def test_a_new_state_alone_is_a_change_too(venue: Venue) -> None:
+    follower = Follower()
+    venue.run(venue.place("ann", "buy", 100, 4))
+    assert venue.ask("halt").outcome == "halted"
+    venue.ask("resume")
+    follower.take()
+    told = [read_change(row.payload) for row in changes_after(venue.market, 0)]
+    assert [change.sequence for change in told] == list(range(1, len(told) + 1))
+    states = [change.state for change in told]
+    assert (states[:2], states[-1]) == (["open", "halted"], "open")
+    assert told[1].levels == [], "nothing else changed"
 
 
 def test_the_same_events_taken_in_twice_count_once(venue: Venue) -> None:
