@@ -295,6 +295,7 @@ SPECTACULAR_SETTINGS = {
         "ClaimStateEnum": "rewards.campaigns.models.Claim.State",
         "SimulationStateEnum": "rewards.campaigns.models.Simulation.State",
         "FactKindEnum": "rewards.campaigns.models.FactName.Kind",
+        "FactTypeEnum": ["text", "number", "flag"],
     },
 }
 
