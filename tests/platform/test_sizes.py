@@ -1,4 +1,7 @@
-"""A module is one idea, a function fits a screen: 500 lines and 70 are where it stops."""
+"""A module is one idea, a function fits a screen: 500 lines and 70 are where it stops.
+
+Migrations are left out: Django writes most of them.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ LONGEST_FUNCTION = 70
 def test_no_module_and_no_function_outgrows_its_screen() -> None:
     too_long = []
     for path in sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+        if path.parent.name == "migrations":
+            continue
         text = path.read_text()
         place = path.relative_to(ROOT)
         if len(text.splitlines()) > LONGEST_MODULE:

@@ -164,7 +164,7 @@ time.sleep(60)
 
 def test_nothing_outlives_a_killed_starter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # The guard waits ten seconds for a mule; a test need not.
-    script = GUARDED.replace("guard = Guard()", "guard = Guard(grace_s=0.3)")
+    script = GUARDED.replace("guard = Guard()", "guard = Guard(grace_s=2.0)")
     with (tmp_path / "out").open("wb") as out:
         starter = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=out)
     words = _wait_for_words(tmp_path / "out", 3)

@@ -204,8 +204,8 @@ def undone(work: Any) -> tuple[list[str], list[Any], list[Any]]:
     mark = transaction.savepoint()
     told = work()
     wallets = list(
-        Account.objects.order_by("owner_id", "kind", "label").values_list(
-            "owner_id", "kind", "label", "balance"
+        Account.objects.order_by("owner_id", "asset_id", "kind", "label").values_list(
+            "owner_id", "asset_id", "kind", "label", "balance"
         )
     )
     counters = list(
