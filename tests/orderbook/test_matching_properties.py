@@ -51,13 +51,11 @@ CHANGES = st.fixed_dictionaries(
     {},
     optional={"price": PRICES, "lots": LOTS, "peak": seldom(st.integers(1, 3)), "stop": PRICES},
 )
-PLACES = st.tuples(st.just("place"), ASKED, MOST)
 PAIRS = st.tuples(st.just("pair"), ASKED, PRICES, PRICES, MOST)
 AMENDS = st.tuples(st.just("amend"), IDS, OWNERS, CHANGES, MOST)
 CANCELS = st.tuples(st.just("cancel"), IDS, OWNERS)
 REDUCES = st.tuples(st.just("reduce"), IDS, OWNERS, st.integers(0, 6))
 EXPIRES = st.tuples(st.just("expire"), st.integers(1, 9))
-TRIGGERS = st.tuples(st.just("trigger"), MOST)
 TURNS = st.one_of(
     st.tuples(st.just("mark")),
     st.tuples(st.just("undo"), st.integers(0, 9)),
@@ -65,8 +63,10 @@ TURNS = st.one_of(
 )
 FLOWS = st.lists(
     st.one_of(
-        PLACES, PLACES, PLACES, PLACES, PAIRS, AMENDS, CANCELS, REDUCES, EXPIRES, TRIGGERS,
-        TRIGGERS, TURNS,
+        # Each an object of its own: one_of takes the same strategy only once.
+        *[st.tuples(st.just("place"), ASKED, MOST) for _ in range(8)],
+        *[st.tuples(st.just("trigger"), MOST) for _ in range(2)],
+        PAIRS, AMENDS, CANCELS, REDUCES, EXPIRES, TURNS,
     ),
     min_size=20, max_size=60,
 )  # fmt: skip

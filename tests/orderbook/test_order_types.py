@@ -203,6 +203,58 @@ def test_stops_without_room_in_a_batch_run_in_the_next_and_survive_a_restart(
     settled(venue)
 
 
+def test_stops_run_after_a_refused_order_of_the_same_batch(venue: Venue) -> None:
+    """The market is matched anew from there on, stops included."""
+    trade_at(venue, 100)
+    venue.join("poor", points=10)
+    venue.run(
+        venue.place("bea", "buy", 130, 2, tif="ioc", type="stop", stop_price=110),
+        venue.place("sam", "sell", 115, 5),
+    )
+    refused, bought, last = venue.run(
+        venue.place("poor", "buy", 115, 1),
+        venue.place("ben", "buy", 115, 1),
+        venue.place("ben", "buy", 115, 5),
+    )
+    assert (refused["code"], bought["status"]) == ("insufficient_funds", "filled")
+    assert (last["status"], last["filled_quantity"]) == ("open", 2)
+    assert venue.points_of("bea") == (100_000 - 230 - 2, 0)
+    settled(venue)
+
+
+def test_of_two_stops_one_that_cannot_pay_does_not_stop_the_other(venue: Venue) -> None:
+    trade_at(venue, 100)
+    venue.run(
+        venue.place("bea", "buy", 130, 2, tif="ioc", type="stop", stop_price=110),
+        venue.place("ben", "buy", 130, 2, tif="ioc", type="stop", stop_price=111),
+        venue.place("sam", "sell", 115, 5),
+    )
+    Account.objects.filter(owner=venue.people["bea"], asset=venue.points).update(status=1)
+    venue.join("eve", points=10_000)
+    venue.run(venue.place("eve", "buy", 115, 1), venue.place("eve", "buy", 115, 9))
+    assert venue.points_of("bea") == (100_000, 0)
+    assert venue.units_of("ben") == (1 + 2, 0)
+    assert venue.units_of("eve") == (3, 0)
+    settled(venue)
+
+
+def test_a_maker_that_may_not_receive_is_expelled_by_a_stop(venue: Venue) -> None:
+    trade_at(venue, 100)
+    venue.run(
+        venue.place("bea", "buy", 130, 3, tif="ioc", type="stop", stop_price=110),
+        venue.place("ned", "sell", 112, 1),
+        venue.place("sam", "sell", 113, 2),
+        venue.place("ned", "sell", 114, 2),
+    )
+    # Sam's wallet for points is made by his first trade: it may hold no more than that.
+    venue.run(venue.place("sam", "sell", 90, 1), venue.place("ben", "buy", 90, 1))
+    Account.objects.filter(owner=venue.people["sam"], asset=venue.points).update(ceiling=90)
+    venue.run(venue.place("ben", "buy", 112, 1))
+    assert venue.units_of("sam") == (99, 0)
+    assert venue.units_of("bea") == (2, 0)
+    settled(venue)
+
+
 def test_a_stop_whose_owner_may_not_pay_any_more_is_cancelled(venue: Venue) -> None:
     trade_at(venue, 100)
     [stop] = venue.run(venue.place("bea", "buy", 130, 2, tif="ioc", type="stop", stop_price=110))
