@@ -17,6 +17,7 @@ from orderbook.memory import terms_of
 from orderbook.models import DeadMansSwitch, Instruction, Market, TradingLimit
 from sequencer.commands import LARGEST_SHARD
 from sequencer.models import Shard
+from wallet.ownership_rules import LONGEST_HOLDING_S
 
 LONGEST_S = 86_400
 Deed = Instruction.Deed
@@ -88,12 +89,14 @@ def open_market(market: Market, *, actor: AbstractBaseUser | None) -> Market:
 def reschedule(
     market_id: int, *, reason: str, actor: AbstractBaseUser | None, **times: Any
 ) -> Market:
-    """Change when a market opens and closes, how long its auctions and halts last, its bands.
+    """Change when a market opens and closes, how long its auctions and halts last, its bands,
+    and how much life its units must have left.
 
     The writer goes by it from the next batch on. Audited. Refused for a closed market.
     """
     assert times.keys() <= {
         "opens_at", "closes_at", "auction_s", "halt_s", "static_band_bps", "dynamic_band_bps",
+        "minimum_life_s",
     }  # fmt: skip
     market = Market.objects.select_for_update().get(pk=market_id)
     _refuse_closed(market)
@@ -105,6 +108,8 @@ def reschedule(
         raise TermsInvalid(f"auctions and halts last at most {LONGEST_S} s")
     if not all(0 <= bps <= 100_000 for bps in (market.static_band_bps, market.dynamic_band_bps)):
         raise TermsInvalid("bands are 0 to 100,000 basis points")
+    if not 0 <= market.minimum_life_s <= LONGEST_HOLDING_S:
+        raise TermsInvalid(f"a minimum life is at most {LONGEST_HOLDING_S} s")
     market.save(update_fields=list(times))
     audit.record(
         actor=actor, action="market.reschedule", object_type="market", object_id=market.code,

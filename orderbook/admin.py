@@ -29,6 +29,7 @@ TERMS = (
 
 TIMES = (
     "opens_at", "closes_at", "auction_s", "halt_s", "static_band_bps", "dynamic_band_bps",
+    "minimum_life_s",
 )  # fmt: skip
 QUESTIONS = {
     Deed.OPEN: "Begin the opening auction of these markets?",

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from orderbook.candles import INTERVALS
 from orderbook.market_data.charts import candles
 from orderbook.market_data.days import Day, change_bps, day_of, feed_of, with_days
+from orderbook.market_data.faces import of_face_bps, trading_ends_at
 from orderbook.models import Fill, Market
 from web.chart import Chart, candle_chart, spark
 
@@ -49,6 +50,8 @@ class MarketRow:
     day: Day
     change_bps: int | None
     spark: str
+    of_face_bps: int | None = None
+    trading_ends_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,8 @@ def _row(market: Market) -> MarketRow:
         day=day,
         change_bps=change_bps(market),
         spark=spark(day.closes),
+        of_face_bps=of_face_bps(market, feed.last_price),
+        trading_ends_at=trading_ends_at(market),
     )
 
 

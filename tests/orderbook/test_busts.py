@@ -197,3 +197,20 @@ def test_the_market_goes_on_after_a_bust(venue: Venue) -> None:
     again = trade(venue)
     assert again.quantity_lots == 2
     assert venue.fees() == 30
+
+
+def test_a_trade_of_an_auction_is_undone_as_a_whole(venue: Venue) -> None:
+    venue.join("ann", units=10)
+    before = standing(venue), venue.units_of("ann"), venue.points_of("ann")
+    venue.ask("call", seconds=60)
+    venue.run(
+        venue.place("sam", "sell", 100, 2),
+        venue.place("ann", "sell", 100, 3),
+        venue.place("bea", "buy", 120, 5),
+    )
+    venue.ask("uncross")
+    fills = list(Fill.objects.filter(market_id=venue.market.pk).order_by("pk"))
+    assert [fill.quantity_lots for fill in fills] == [2, 3]
+    for fill in fills:
+        assert bust(venue, fill)[1] is None
+    assert (standing(venue), venue.units_of("ann"), venue.points_of("ann")) == before

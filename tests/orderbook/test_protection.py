@@ -141,3 +141,24 @@ def test_a_refused_order_leaves_the_rest_of_its_batch_alone(venue: Venue) -> Non
     )
     assert (barred["code"], bought["status"]) == ("region_unknown", "filled")
     assert sold["http"] == 201
+
+
+def test_an_order_made_larger_needs_units_that_are_old_enough(venue: Venue) -> None:
+    [mine] = venue.run(venue.place("sam", "sell", 20, 6))
+    rule(venue, holding_s=DAY_S)
+    order_id = mine["order_id"]
+    [larger] = venue.run(venue.amend("sam", order_id, remaining_quantity=8, price=20))
+    assert (larger["http"], larger["code"]) == (409, "units_too_young")
+    assert venue.units_of("sam") == (10, 6)
+    [cheaper] = venue.run(venue.amend("sam", order_id, remaining_quantity=6, price=19))
+    assert (cheaper["http"], venue.units_of("sam")) == (200, (10, 6))
+    venue.engine.pass_s(DAY_S + 60)
+    [larger] = venue.run(venue.amend("sam", order_id, remaining_quantity=8, price=20))
+    assert (larger["http"], venue.units_of("sam")) == (200, (10, 8))
+
+
+def test_what_waited_already_is_traded(venue: Venue) -> None:
+    [waiting] = venue.run(venue.place("sam", "sell", 5, 4))
+    rule(venue, holding_s=DAY_S)
+    [bought] = venue.run(venue.place("bea", "buy", 5, 4))
+    assert (waiting["status"], bought["status"]) == ("open", "filled")

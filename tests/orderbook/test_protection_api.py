@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from accounts.actions import create_key
 from accounts.models import User
 from accounts.scopes import Scope
+from edge.models import AuditEvent
+from orderbook.actions import TermsInvalid, reschedule
 from orderbook.models import Fill
 from tests.orderbook.test_busts import spend
 from tests.orderbook.venue import Venue
@@ -55,7 +59,9 @@ def market(venue: Venue) -> dict[str, Any]:
     return seen
 
 
-def test_prices_are_shown_beside_the_face_value(venue: Venue) -> None:
+@pytest.mark.parametrize("kind", ["points", "currency"])
+def test_prices_are_shown_beside_the_face_value(venue: Venue, kind: str) -> None:
+    Asset.objects.filter(pk=venue.points.pk).update(kind=kind)
     face(venue, venue.points, 500)
     venue.run(venue.place("sam", "sell", 900, 2), venue.place("bea", "buy", 850, 2))
     seen = market(venue)
@@ -118,3 +124,26 @@ def test_busts_need_a_person_with_the_right(venue: Venue) -> None:
 def test_bad_busts_are_refused(venue: Venue, body: Any) -> None:
     answer = Clerk(venue.people["olga"]).post("busts/", body)
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
+
+
+def test_the_markets_page_shows_the_face_value_and_the_end(venue: Venue) -> None:
+    rules = AssetRules(
+        face_value_minor=500, face_value_asset=venue.points,
+        expires_at=timezone.now() + timedelta(days=30),
+    )  # fmt: skip
+    set_rules(venue.units, rules, may_tighten=True, actor=None)
+    venue.run(venue.place("sam", "sell", 900, 2), venue.place("bea", "buy", 900, 2))
+    page = APIClient().get(f"/markets/{venue.market.code}/").content.decode()
+    assert "Of face value" in page
+    assert "90 %" in page
+    assert "Trading ends" in page
+
+
+def test_the_least_life_is_changed_by_an_operator_and_audited(venue: Venue) -> None:
+    olga = venue.people["olga"]
+    reschedule(venue.market.pk, reason="a long tour", actor=olga, minimum_life_s=86_400)
+    [trail] = AuditEvent.objects.filter(action="market.reschedule")
+    assert trail.after == {"minimum_life_s": "86400"}
+    for wrong in (-1, 10**9):
+        with pytest.raises(TermsInvalid):
+            reschedule(venue.market.pk, reason="no", actor=olga, minimum_life_s=wrong)

@@ -31,6 +31,7 @@ TURNS = {
 TIMES = {
     "auction_s": "how long auctions gather orders, in seconds",
     "halt_s": "how long a volatility halt lasts, in seconds",
+    "minimum_life_s": "how long before its units expire trading ends, at least",
     "static_band_bps": "how far from the last auction orders may be, in basis points",
     "dynamic_band_bps": "how far from the last trade the next may be, in basis points",
 }

@@ -14,6 +14,7 @@ from django.db import connection
 from edge.problems import Refusal
 from rewards.disputes import actions, guarantees
 from rewards.models import Cover, Dispute, Voucher
+from rewards.redemption import standing
 from tests.rewards.disputes.conftest import (
     AFTER_ANSWER,
     AFTER_WINDOW,
@@ -100,7 +101,7 @@ def test_a_code_is_disputed_once(court: Court) -> None:
 def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(actions, "locked_cover", lambda pk: Cover.objects.get(pk=pk))
     monkeypatch.setattr(actions, "ONE_PERSON", "SELECT %s")
-    real = actions.lock_voucher
+    real = standing.lock_voucher
 
     def unlocked(code_id: int) -> Any:
         found = Voucher.objects.filter(pk=code_id).first()
