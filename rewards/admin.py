@@ -59,7 +59,7 @@ class SeriesAdmin(ModelAdmin):
     readonly_fields = ("state", "issued", "revealed", "available", "created_by", "created_at")
     actions = ("close", "reopen")
     actions_list = ("download_template",)
-    actions_detail = ("upload", "download_template_here")
+    actions_detail = ("upload", "bulk", "download_template_here")
 
     # -- what is shown ---------------------------------------------------------------------
 
@@ -167,7 +167,38 @@ class SeriesAdmin(ModelAdmin):
         address = path(
             "<int:series_id>/import/", self._prepare_upload, name="rewards_series_import"
         )
-        return [address, *super().get_urls()]
+        work = path(
+            "<int:series_id>/bulk/",
+            self.admin_site.admin_view(self.bulk_page),
+            name="rewards_series_bulk",
+        )
+        return [address, work, *super().get_urls()]
+
+    @action(description="Make or export codes", url_path="bulk-work", permissions=["change"])  # type: ignore[untyped-decorator]
+    def bulk(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:rewards_series_bulk", args=[object_id]))
+
+    def bulk_page(self, request: HttpRequest, series_id: int) -> HttpResponse:
+        """Ask how many codes to make or take out, and start it as a job."""
+        series = get_object_or_404(Series.objects.with_assets(), pk=series_id)
+        if not self.has_change_permission(request, series):
+            raise PermissionDenied
+        form = back_office.BulkForm(request.POST if request.method == "POST" else None)
+        if form.is_valid():
+            try:
+                started = back_office.start_bulk(request, series, form)
+            except Refusal as refusal:
+                form.add_error("count", f"{refusal.title}. {refusal.detail}".strip())
+            else:
+                address = reverse("admin:rewards_bulkjob_change", args=[started.pk])
+                return HttpResponseRedirect(address)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Make or export codes of {series.code}",
+            "opts": Series._meta,
+            "form": form,
+        }
+        return TemplateResponse(request, "rewards/bulk.html", context)
 
     @property
     def _prepare_upload(self) -> Any:

@@ -10,22 +10,42 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseRedirect,
+    StreamingHttpResponse,
+)
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from unfold.admin import ModelAdmin
 from unfold.decorators import action
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.widgets import (
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+)
 
 from accounts.models import User
 from edge.admin import ReadOnlyAdmin
+from edge.callers import client_ip
 from edge.problems import Refusal
 from edge.reasons import do_with_reason
 from rewards import stories
 from rewards.bulk import actions as bulk_actions
-from rewards.bulk import changing
+from rewards.bulk import changing, exporting, generating
 from rewards.code_files import parse_expiry
-from rewards.models import BulkJob, GenericCode, Partner, Present, Redemption, VoucherCode
+from rewards.models import (
+    BulkJob,
+    GenericCode,
+    Partner,
+    Present,
+    Redemption,
+    Series,
+    VoucherCode,
+)
 from rewards.redemption import actions, generics, partners
 
 MAY_CHANGE = "rewards.change_redemption"
@@ -45,6 +65,24 @@ class SearchForm(forms.Form):
         help_text="A code as it is written, or one for many.",
     )  # fmt: skip
     handle = forms.CharField(required=False, max_length=31, widget=UnfoldAdminTextInputWidget())
+
+
+class BulkForm(forms.Form):
+    """Work on a series' codes: making them, or taking them out in a file."""
+
+    deed = forms.ChoiceField(
+        choices=[("generate", "Make codes by the pattern"), ("export", "Take codes out in a file")],
+        widget=UnfoldAdminSelectWidget(),
+    )
+    count = forms.IntegerField(
+        min_value=1, max_value=generating.MOST_CODES, widget=UnfoldAdminIntegerFieldWidget()
+    )
+
+
+def start_bulk(request: HttpRequest, series: Series, form: BulkForm) -> BulkJob:
+    """Start what a form asks for."""
+    start = generating.generate if form.cleaned_data["deed"] == "generate" else exporting.export
+    return start(series.code, form.cleaned_data["count"], actor=clerk(request))
 
 
 @admin.register(Redemption)
@@ -241,8 +279,30 @@ class BulkJobAdmin(ReadOnlyAdmin):
     fields = ("kind", "series", "where", "done", "total", "report", "reason", "created_by",
               "created_at", "ended_at")  # fmt: skip
     actions = ("pause", "resume", "retry", "cancel")
+    actions_detail = ("download_csv", "download_parquet")
 
-    def has_control_permission(self, request: HttpRequest) -> bool:
+    @action(description="Codes as CSV", url_path="codes-csv", permissions=["control"])  # type: ignore[untyped-decorator]
+    def download_csv(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        return self._download(request, object_id, "csv")
+
+    @action(description="Codes as Parquet", url_path="codes-parquet", permissions=["control"])  # type: ignore[untyped-decorator]
+    def download_parquet(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        return self._download(request, object_id, "parquet")
+
+    def _download(self, request: HttpRequest, object_id: str, form: str) -> HttpResponseBase:
+        """Write an export's codes out; each download is written down."""
+        bulk = get_object_or_404(BulkJob, pk=object_id)
+        try:
+            chunks = exporting.stream(bulk, form, actor=clerk(request), ip=client_ip(request))
+        except Refusal as refusal:
+            messages.error(request, refusal.title)
+            address = reverse("admin:rewards_bulkjob_change", args=[bulk.pk])
+            return HttpResponseRedirect(address)
+        headers = {"Content-Disposition": f'attachment; filename="{bulk.pk}.{form}"',
+                   "Cache-Control": "no-store"}  # fmt: skip
+        return StreamingHttpResponse(chunks, content_type="text/plain", headers=headers)
+
+    def has_control_permission(self, request: HttpRequest, object_id: object = None) -> bool:
         return clerk(request).has_perm("rewards.change_bulkjob")
 
     @admin.display(description="state")

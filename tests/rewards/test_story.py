@@ -8,7 +8,8 @@ import pytest
 from django.test import Client
 
 from edge.models import AuditEvent
-from rewards.models import VoucherCode
+from rewards.models import BulkJob, VoucherCode
+from tests.rewards.bulk.conftest import run
 from tests.rewards.conftest import code_keys, person
 from tests.rewards.redemption.conftest import Till, till
 
@@ -101,3 +102,32 @@ def test_partner_is_made_and_staffed_in_the_admin(till: Till) -> None:
     assert set(actions) == {
         "rewards.create_partner", "rewards.add_partner_staff", "rewards.add_partner_series",
     }  # fmt: skip
+
+
+def test_codes_are_made_and_taken_out_from_the_admin(till: Till) -> None:
+    client = browser("marketing")
+    address = f"/admin/rewards/series/{till.series['OURS'].pk}/bulk/"
+    assert client.get(address).status_code == 200
+    for deed in ("generate", "export"):
+        started = client.post(address, {"deed": deed, "count": "20"})
+        bulk = BulkJob.objects.get(kind=deed)
+        assert started["Location"] == f"/admin/rewards/bulkjob/{bulk.pk}/change/"
+        early = client.get(f"/admin/rewards/bulkjob/{bulk.pk}/codes-csv/", follow=True)
+        assert "The export is not done" in early.content.decode()
+        run(bulk)
+    assert client.get(f"/admin/rewards/bulkjob/{bulk.pk}/change/").status_code == 200
+    answer: Any = client.get(f"/admin/rewards/bulkjob/{bulk.pk}/codes-csv/")
+    assert b"".join(answer.streaming_content).count(b"SUN-") == 20
+    plain = f"/admin/rewards/series/{till.series['TENOFF'].pk}/bulk/"
+    refused = client.post(plain, {"deed": "generate", "count": "20"})
+    assert "no pattern" in refused.content.decode()
+    assert browser_of("support").get(address).status_code == 403
+
+
+def browser_of(group: str) -> Client:
+    client = Client()
+    client.force_login(
+        person(f"{group}er", group, is_staff=True),
+        backend="allauth.account.auth_backends.AuthenticationBackend",
+    )
+    return client
