@@ -31,6 +31,7 @@ from orderbook.instructions import NO_CONDITIONS, Conditions, Place, SelfTrade, 
 from orderbook.stops import is_reached
 from orderbook.terms import (
     LARGEST_AMOUNT,
+    MOST_PEAKS,
     MarketState,
     Refusal,
     Terms,
@@ -39,8 +40,8 @@ from orderbook.terms import (
 )
 
 __all__ = [
-    "LARGEST_AMOUNT", "MOST_FILLS", "Cause", "Conditions", "Dropped", "Fill", "MarketState",
-    "Place", "Prevented", "Refusal", "Report", "SelfTrade", "Terms", "TimeInForce", "cancel",
+    "LARGEST_AMOUNT", "MOST_FILLS", "MOST_PEAKS", "Cause", "Conditions", "Dropped", "Fill",
+    "MarketState", "Place", "Prevented", "Refusal", "Report", "SelfTrade", "Terms", "TimeInForce", "cancel",
     "check", "check_conditions", "drop_partner", "enter", "follow_up", "let_wait", "place",
     "reduce", "trigger",
 ]  # fmt: skip

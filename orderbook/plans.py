@@ -123,12 +123,19 @@ class AmendPlan(AmendStep):
             left_lots=asked.remaining_quantity // terms.lot_units,
             stop_ticks=asked.stop_price // terms.tick_minor,
         )
-        if asked.price and self.found_id in book.orders:
-            rule = self.trading.rule(self.order.side, self.order.price_ticks)
-            if rule:
-                self.report = matching.Report(self.found_id, rule)
-                return 0
+        if rule := self._rule_of_change():
+            self.report = matching.Report(self.found_id, rule)
+            return 0
         return AmendStep.match(self)
+
+    def _rule_of_change(self) -> Refusal:
+        """Say what the market does not allow of the order as it shall be."""
+        order, peak_lots = self.order, (self.order.conditions or NO_CONDITIONS).peak_lots
+        if peak_lots and peak_lots * matching.MOST_PEAKS < order.quantity_lots:
+            return Refusal.DISPLAY_QUANTITY_TOO_SMALL
+        if self.asked.price and self.found_id in self.trading.book.orders:
+            return self.trading.rule(order.side, order.price_ticks)
+        return Refusal.ACCEPTED
 
 
 @dataclass(slots=True, eq=False)

@@ -326,6 +326,7 @@ def test_every_rule_has_a_row_and_rows_follow_precedence() -> None:
     elsewhere = OFF_GRID | {
         Refusal.DISPLAY_QUANTITY_TOO_SMALL, Refusal.ORDER_PAIRED, Refusal.PRICE_BEYOND_BAND,
         Refusal.NOT_IN_AUCTION, Refusal.MEETS_OWN_ORDER,
+        *(refusal for refusal in Refusal if refusal >= Refusal.NOT_TRANSFERABLE),
     }  # fmt: skip
     assert {*(row[3] for row in RULES), *conditions, *book} | elsewhere == set(Refusal)
     assert (rules, conditions) == (sorted(rules), sorted(conditions))
@@ -345,6 +346,8 @@ def test_codes_are_stable() -> None:
         "minimum_quantity_unfilled", "stop_would_trigger",
         "order_unknown", "order_not_owned", "reduction_not_smaller", "order_paired",
         "market_not_open", "price_beyond_band", "not_in_auction", "meets_own_order",
+        "not_transferable", "trading_ended", "region_unknown", "region_not_allowed",
+        "units_too_young",
     ]  # fmt: skip
     assert [(t.value, t.name) for t in TimeInForce] == [
         (0, "GOOD_TILL_CANCELLED"),

@@ -460,6 +460,15 @@ def test_what_an_amendment_may_not_ask(venue: Venue, change: dict[str, Any], cod
     settled(venue)
 
 
+def test_an_iceberg_cannot_grow_beyond_a_hundred_parts(venue: Venue) -> None:
+    venue.join("eve", units=1000)
+    [first] = venue.run(venue.place("eve", "sell", 100, 200, display_quantity=2))
+    [answer] = venue.run(venue.amend("eve", first["order_id"], remaining_quantity=201))
+    assert (answer["http"], answer["code"]) == (422, "display_quantity_too_small")
+    assert venue.units_of("eve") == (1000, 200)
+    settled(venue)
+
+
 def test_what_is_not_there_cannot_be_amended(venue: Venue) -> None:
     trade_at(venue, 100)
     mine, gone, pair = venue.run(
