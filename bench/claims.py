@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import statistics
 import time
+import urllib.request
 import uuid
 from datetime import UTC, datetime
 from typing import Any
 
 from django.db import transaction
 
+from accounts.actions import create_key
 from accounts.models import User
 from accounts.scopes import Scope
 from accounts.tokens import write_session_token
 from bench import gateway
 from bench.load import pack, request
-from bench.support import Figures
+from bench.support import Figures, percentile
 from config.guard import Guard
 from rewards.campaigns import claiming, deciding, names, publishing
 from rewards.campaigns.conditions import WEEK
@@ -37,6 +39,8 @@ PEOPLE = 20_480
 UNITS = 1_000
 SINGLES = 200
 RUSH_S = 3.0
+LIVE = 200
+ASKING, WARM = 320, 20
 BODY = b'{"channel": "app"}'
 CONNECTIONS = 128
 BESIDE = {
@@ -70,6 +74,12 @@ RULE = {
 """Twelve conditions, all of which are looked at for most people."""
 
 
+LIMITS = [
+    {"most": 1, "per": "person", "window": "day"},
+    {"most": 1_000_000, "per": "campaign", "window": "day"},
+]
+
+
 def measure() -> Figures:
     """Claims granted and refused a second, one by one, together, and through the gateway."""
     people = _people()
@@ -89,7 +99,7 @@ def measure() -> Figures:
     assert won == UNITS, f"{won} of {UNITS} granted"
     guard = Guard()
     try:
-        over_http = _over_http(guard, people)
+        over_http = {**_over_http(guard, people), **_qualify_over_http(guard, people)}
     finally:
         guard.close()
     return {
@@ -116,22 +126,23 @@ def _world(people: list[User]) -> None:
     names.declare(kind="segment", code="vip", actor=None)
     names.declare(kind="activity", code="check_in", actor=None)
     names.declare(kind="attribute", code="age", value_type="number", actor=None)
-    limits = [
-        {"most": 1, "per": "person", "window": "day"},
-        {"most": 1_000_000, "per": "campaign", "window": "day"},
-    ]
     for code, units in (("RACE", UNITS), ("CROWD", PEOPLE), ("STADIUM", PEOPLE), ("LAST", UNITS)):
         rule = RULE if code in {"CROWD", "STADIUM"} else {"is": "all", "of": []}
-        terms: dict[str, Any] = {
-            "starts_at": "2026-01-01T00:00:00+00:00",
-            "rule": rule,
-            "limits": limits,
-            "effects": [{"is": "points", "asset": "CLAIMED", "amount": 10}],
-            "budgets": {"CLAIMED": 10 * units},
-        }
-        publishing.create(code=code, title=code.title(), actor=people[0])
-        version = publishing.draft(code, terms, actor=people[0])
-        publishing.publish(code, version.number, actor=people[1])
+        _publish(code, rule, units, people)
+
+
+def _publish(code: str, rule: dict[str, Any], units: int, people: list[User]) -> None:
+    """Set up a campaign that gives 10 points to so many, and publish it."""
+    terms: dict[str, Any] = {
+        "starts_at": "2026-01-01T00:00:00+00:00",
+        "rule": rule,
+        "limits": LIMITS,
+        "effects": [{"is": "points", "asset": "CLAIMED", "amount": 10}],
+        "budgets": {"CLAIMED": 10 * units},
+    }
+    publishing.create(code=code, title=code.title(), actor=people[0])
+    version = publishing.draft(code, terms, actor=people[0])
+    publishing.publish(code, version.number, actor=people[1])
 
 
 def _batch_s(engine: CampaignEngine, garbage: Garbage, code: str, people: list[User]) -> float:
@@ -182,6 +193,36 @@ def _over_http(guard: Guard, people: list[User]) -> Figures:
         "rewards.claims_p99_ms": granted["p99_ms"],
         "rewards.race_20k_for_1k_s": PEOPLE / raced["decided_per_s"],
     }
+
+
+def _qualify_over_http(guard: Guard, people: list[User]) -> Figures:
+    """One person after another asks what they could claim of 200 live campaigns."""
+    for number in range(LIVE):
+        _publish(f"LIVE{number}", RULE, PEOPLE, people)
+    port = gateway.free_port()
+    serve = ("-m", "granian", "config.wsgi:application", "--interface", "wsgi", "--http", "1")
+    options = ("--host", "127.0.0.1", "--port", str(port), "--blocking-threads", "1", "--no-ws")
+    gateway.start(guard, *serve, *options)
+    gateway.wait_until_served(port)
+    asked = [
+        _qualify_s(port, create_key(person, name="bench", scopes=[Scope.REWARDS_READ]).token)
+        for person in people[:ASKING]
+    ]
+    return {
+        "rewards.qualify_200_campaigns_p50_ms": 1000 * statistics.median(asked[WARM:]),
+        "rewards.qualify_200_campaigns_p99_ms": 1000 * percentile(asked[WARM:], 99),
+    }
+
+
+def _qualify_s(port: int, token: str) -> float:
+    url = f"http://127.0.0.1:{port}/api/v1/qualify/?channel=app"
+    asked = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+    started = time.perf_counter()
+    with urllib.request.urlopen(asked) as answer:
+        body = answer.read()
+    spent = time.perf_counter() - started
+    assert body.count(b'"qualifies"') >= LIVE
+    return spent
 
 
 def _rush(port: int, code: str, tokens: list[str]) -> dict[str, Any]:
