@@ -32,10 +32,11 @@ A_REVEAL = {
     "id": "4711", "series": "STADIUM-DRINK", "title": "A drink at any stadium bar",
     "code": "DRK-7KQ4-ABCD", "expires_at": "2027-07-01T00:00:00.000000Z",
     "revealed_at": "2026-01-31T12:00:00.000064Z", "transfer_id": "981234567890123",
+    "disputable_until": None,
 }  # fmt: skip
-MASKED = {name: value for name, value in A_REVEAL.items() if name != "code"} | {
-    "masked": "••••ABCD"
-}
+MASKED = {
+    name: value for name, value in A_REVEAL.items() if name not in ("code", "disputable_until")
+} | {"masked": "••••ABCD"}
 
 
 class NothingIn(StrictSerializer):

@@ -13,7 +13,7 @@ from rest_framework import serializers
 from edge.fields import Amount, AssetCode, Id, StrictSerializer, UtcDateTime
 from rewards.code_files import NEVER
 from rewards.codes import CheckScheme
-from rewards.models import CodeImport, Reveal, Series
+from rewards.models import CodeImport, Cover, Reveal, Series
 from rewards.patterns import ALPHABET
 from rewards.redemption.rules import Kind
 from rewards.reports import Report
@@ -241,6 +241,14 @@ class RevealOut(serializers.Serializer[Opened]):
     expires_at = serializers.SerializerMethodField()
     revealed_at = UtcDateTime(source="reveal.at")
     transfer_id = Id(source="reveal.transfer_id")
+    disputable_until = serializers.SerializerMethodField(
+        help_text="Until when you can say that the code does not work; null: you cannot."
+    )
+
+    @extend_schema_field(UtcDateTime(allow_null=True))
+    def get_disputable_until(self, opened: Opened) -> str | None:
+        cover = Cover.objects.filter(pk=opened.reveal.pk, state=Cover.State.OPEN).first()
+        return UtcDateTime().to_representation(cover.closes_at) if cover else None
 
     def get_code(self, opened: Opened) -> str:
         return opened.code.for_its_owner()
