@@ -80,6 +80,10 @@ class BatchFull(Exception):
     """The command at hand touches what is not locked, or more than one commit carries."""
 
 
+class MarketMoved(BatchFull):
+    """A maker was expelled, and what the command meets instead is not locked."""
+
+
 class Batch:
     """One batch being decided, by one thread, inside one transaction."""
 
@@ -360,10 +364,7 @@ class Batch:
         """Carry out a command's own order; a maker that was expelled may have moved the market."""
         try:
             return self._carry_out(plan)
-        except BatchFull:
-            if plan.trading.id not in self._stale:
-                raise
-            plan.trading.book.undo_to(plan.mark)
+        except MarketMoved:
             return None, "market_moved"
 
     def _carry_out(self, step: Step) -> tuple[Charges | None, str]:
@@ -394,7 +395,11 @@ class Batch:
             if maker_order_id is None or refusal not in MAKER_FAULTS:
                 return None, ORDER_REFUSALS.get(refusal, refusal.name.lower())
             self._expel(step, maker_order_id)
-            self._match_again(step)
+            try:
+                self._match_again(step)
+            except BatchFull:
+                step.trading.book.undo_to(step.mark)
+                raise MarketMoved from None
 
     def _beyond_limit(self, step: Step) -> str:
         """Say why what is left of an order may not wait beside its owner's others, or nothing."""
@@ -443,20 +448,18 @@ class Batch:
         assert plan.report is not None
         if plan.report.refusal:
             return self._nothing_there(plan, plan.order_id)
-        self._end_all(plan.ended, plan)
+        for cancelled in plan.ended:
+            self.end(cancelled, plan.trading, plan.at_id)
         return partial(cancel_answer, plan.command, plan.order_id, plan.trading)
 
     def _settle_cancel_all(self, plan: CancelAllPlan) -> Telling | None:
-        self._end_all(plan.ended, plan)
+        for cancelled in plan.ended:
+            self.end(cancelled, plan.trading, plan.at_id)
         if plan is not plan.parts[-1]:
             return None
-        cancelled = sum(len(part.ended) for part in plan.parts)
+        count = sum(len(part.ended) for part in plan.parts)
         left = sum(part.left for part in plan.parts)
-        return partial(cancel_all_answer, plan.command, cancelled, left)
-
-    def _end_all(self, ended: list[Cancelled], plan: CancelPlan | CancelAllPlan) -> None:
-        for cancelled in ended:
-            self.end(cancelled, plan.trading, plan.at_id)
+        return partial(cancel_all_answer, plan.command, count, left)
 
     def end(self, cancelled: Cancelled, trading: Trading, at_id: int) -> None:
         """Release the hold of an order that left the book, and note that it is over."""

@@ -41,9 +41,9 @@ from orderbook.terms import (
 
 __all__ = [
     "LARGEST_AMOUNT", "MOST_FILLS", "MOST_PEAKS", "Cause", "Conditions", "Dropped", "Fill",
-    "MarketState", "Place", "Prevented", "Refusal", "Report", "SelfTrade", "Terms", "TimeInForce", "cancel",
-    "check", "check_conditions", "drop_partner", "enter", "follow_up", "let_wait", "place",
-    "reduce", "trigger",
+    "MarketState", "Place", "Prevented", "Refusal", "Report", "SelfTrade", "Terms", "TimeInForce",
+    "cancel", "check", "check_conditions", "drop_partner", "enter", "follow_up", "let_wait",
+    "place", "reduce", "trigger",
 ]  # fmt: skip
 
 MOST_FILLS = 1000
