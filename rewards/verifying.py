@@ -8,7 +8,8 @@ from typing import NamedTuple
 from django.db import connection, transaction
 
 from rewards import units
-from rewards.models import CodeImport, Series, VoucherCode
+from rewards.disputes import guarantees
+from rewards.models import CodeImport, Guarantee, Series, VoucherCode
 from rewards.redemption.verifying import verify_money
 from rewards.sealing import CannotOpen, Sealer, sealer
 
@@ -61,6 +62,8 @@ def faults_of(series: Series, *, opens_codes: bool = False) -> list[str]:
         cursor.execute(COUNTS, [series.pk])
         counts = CodeCounts(*cursor.fetchone())
     faults = [*_disagreements(series, counts), *verify_money(series)]
+    for guarantee in Guarantee.objects.filter(pk=series.pk).select_related("series__asset"):
+        faults += guarantees.faults_of(guarantee)
     return faults + _unopenable(series, sealer()) if opens_codes else faults
 
 

@@ -28,6 +28,7 @@ from rewards.events import announce
 from rewards.importing import SeriesUnknown
 from rewards.models import Reveal, Series, VoucherCode
 from rewards.redemption.rules import Kind
+from wallet.accounts import find_accounts
 from wallet.items import LARGEST_AMOUNT
 from wallet.models import Account, Asset
 
@@ -258,22 +259,25 @@ def close_finished(now: datetime | None = None) -> int:
 
 
 def faults_of(guarantee: Guarantee) -> list[str]:
-    """Say where a guarantee's money does not agree with its codes; an empty list is good."""
-    with transaction.atomic():
-        secured = money.secured_account(guarantee)
-        account = Account.objects.select_for_update(no_key=True).get(pk=secured)
-        living = Cover.objects.filter(guarantee=guarantee)
-        disputed = living.filter(state=Cover.State.DISPUTED).count()
-        open_covers = living.filter(state=Cover.State.OPEN).count()
-        codes = 0
-        if guarantee.state == Guarantee.State.OPEN:
-            counts = units.counts_of([guarantee.series.asset_id]).get(guarantee.series.asset_id)
-            codes = counts.available if counts else 0
-    refund = guarantee.refund_minor
+    """Say where a guarantee's money does not agree with its codes; an empty list is good.
+
+    Reads alone, so that it may run in a snapshot.
+    """
+    purpose = money.secured_purpose(guarantee)
+    found = find_accounts([purpose])
+    account = Account.objects.get(pk=found[purpose]) if found else Account(balance=0, held=0)
+    living = Cover.objects.filter(guarantee=guarantee)
+    disputed = living.filter(state=Cover.State.DISPUTED).count()
+    open_covers = living.filter(state=Cover.State.OPEN).count()
+    codes = 0
+    if guarantee.state == Guarantee.State.OPEN:
+        counts = units.counts_of([guarantee.series.asset_id]).get(guarantee.series.asset_id)
+        codes = counts.available if counts else 0
+    refund, name = guarantee.refund_minor, guarantee.series.code
     wanted = rules.secured_minor(refund, codes=codes, covers=open_covers + disputed)
-    found = []
+    faults = []
     if account.balance != wanted:
-        found.append(f"{guarantee}: {account.balance} secured, {wanted} promised")
+        faults.append(f"{name}: {account.balance} secured by its guarantee, {wanted} promised")
     if account.held != disputed * refund:
-        found.append(f"{guarantee}: {account.held} frozen, {disputed * refund} disputed")
-    return found
+        faults.append(f"{name}: {account.held} frozen by disputes, {disputed * refund} disputed")
+    return faults

@@ -19,8 +19,13 @@ GUARANTEE = "guarantee"
 
 def secured_account(guarantee: Guarantee) -> int:
     """Say the account that holds the money behind a series' codes, opening it at first use."""
-    purpose = Purpose(None, guarantee.asset_id, GUARANTEE, guarantee.series.code)
+    purpose = secured_purpose(guarantee)
     return open_accounts([purpose])[purpose]
+
+
+def secured_purpose(guarantee: Guarantee) -> Purpose:
+    """Name that account."""
+    return Purpose(None, guarantee.asset_id, GUARANTEE, guarantee.series.code)
 
 
 def wallet(person_id: int, guarantee: Guarantee) -> int:

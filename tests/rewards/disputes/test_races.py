@@ -15,6 +15,7 @@ from edge.problems import Refusal
 from rewards.disputes import actions, guarantees
 from rewards.models import Cover, Dispute, Voucher
 from rewards.redemption import standing
+from rewards.verifying import verify
 from tests.rewards.disputes.conftest import (
     AFTER_ANSWER,
     AFTER_WINDOW,
@@ -191,3 +192,11 @@ def test_two_decisions_pay_once(court: Court) -> None:
     assert sorted(seen) == ["dispute_moved_on", "done"]
     assert court.money(court.ann) + court.money(court.iris) == REFUND
     court.check()
+
+
+def test_the_series_verifies_and_says_what_is_missing(court: Court) -> None:
+    court.dispute(court.reveal())
+    assert verify(court.world.drink) == []
+    Cover.objects.update(state=Cover.State.OPEN)
+    [fault] = verify(court.world.drink)
+    assert "frozen" in fault
