@@ -43,6 +43,7 @@ from django.db import connection
 from django.db.models.functions import Now
 connection.settings_dict["NAME"] = sys.argv[1]
 from jobs import runner
+from jobs.models import Job
 from rewards.bulk import assigning, changing, exporting, files, generating, steps
 generating.CODES_PER_STEP = exporting.CODES_PER_STEP = 100
 files.ROWS_PER_STEP = changing.CODES_PER_EXTENSION = changing.CODES_PER_DEACTIVATION = 100
@@ -56,7 +57,12 @@ def told(bulk_job_id):
     return done
 
 steps.step = told
-runner.run_one(int(sys.argv[2]))
+# A worker hears of a job again until it has ended, as when an attempt failed and waits.
+for _ in range(200):
+    runner.run_one(int(sys.argv[2]))
+    if Job.objects.get(pk=int(sys.argv[2])).state != Job.State.QUEUED:
+        break
+    time.sleep(0.05)
 print("end", flush=True)
 """
 
@@ -107,7 +113,8 @@ def killed_and_done(bulk: BulkJob, *, after_steps: int = 2) -> BulkJob:
     process = worker(bulk.job_id)
     assert process.stdout is not None
     for _ in range(after_steps):
-        assert process.stdout.readline() == "step\n"
+        said = process.stdout.readline()
+        assert said == "step\n", Job.objects.get(pk=bulk.job_id).error
     process.send_signal(signal.SIGKILL)
     process.wait()
     bulk.refresh_from_db()
