@@ -19,7 +19,7 @@ from wallet.accounts import WALLET, Purpose, open_accounts
 from wallet.actions import post
 from wallet.items import Result
 from wallet.models import Account, Asset, Code, Hold, Reference, Transfer
-from wallet.ownership import check_passing
+from wallet.ownership import check_passing, rules_of
 from wallet.references import digest_of
 
 LONGEST_HOLD = timedelta(days=31)
@@ -196,7 +196,8 @@ def _pass_on(receiver: User, item: items.Transfer | items.Hold) -> Result:
     """Post what goes to another person, if the asset's rules let it; a repeat is only a repeat."""
     assert item.credit_account_id is not None
     with transaction.atomic():
-        if item.amount > 0 and not _is_repeat(item.reference):
+        has_rules = rules_of(item.asset_id).binds
+        if has_rules and item.amount > 0 and not _is_repeat(item.reference):
             check_passing(
                 asset_id=item.asset_id,
                 sender_account=item.debit_account_id,
