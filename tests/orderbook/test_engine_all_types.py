@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.orderbook.naive_book import Asked, NaiveBook, Told
-from tests.orderbook.test_order_types import settled
+from tests.orderbook.traders import settled
 from tests.orderbook.venue import Venue
 
 pytestmark = pytest.mark.django_db
