@@ -23,6 +23,7 @@ _HEADER = b"PGCOPY\n\xff\r\n\0" + b"\0" * 8
 _TRAILER = b"\xff\xff"
 _INT64 = Struct("!iq").pack
 _LENGTH = Struct("!i").pack
+_NO_TEXT = _LENGTH(0)
 _POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -113,5 +114,7 @@ def json_field(value: bytes) -> bytes:
 
 def text_field(value: str) -> bytes:
     """Pack a text field."""
+    if not value:
+        return _NO_TEXT
     encoded = value.encode()
     return _LENGTH(len(encoded)) + encoded

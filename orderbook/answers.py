@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from edge.ids import time_of
+from edge.ids import batch_of, first_id, time_of
 from edge.problems import Refusal, answer
 from orderbook.cancelled import CancelAllAnswer
 from orderbook.instructions import NO_CONDITIONS, OrderType, SelfTrade
@@ -133,6 +134,12 @@ REFUSALS: dict[str, tuple[str, int]] = {
 """Codes that the engine itself gives; the market's rules bring their own titles."""
 
 
+@lru_cache(maxsize=1024)
+def _written_at(batch: int) -> str:
+    """When a batch was written: the same for all of its orders."""
+    return rfc3339(time_of(first_id(batch)))
+
+
 def order_answer(
     command: Command, row: NewOrder | StoredOrder, terms: Terms, *, replayed: bool = False
 ) -> Answer:
@@ -154,7 +161,7 @@ def order_answer(
         filled_amount=row.taken_minor,
         fee=row.taken_fee_minor,
         quote_asset=terms.quote_code,
-        created_at=rfc3339(time_of(row.id)),
+        created_at=_written_at(batch_of(row.id)),
         oco=None if guard is None else _guard_answer(guard, terms),
         **_prices(row, terms),
         **_conditions(row, terms),

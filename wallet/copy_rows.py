@@ -14,9 +14,11 @@ _ENTRY = Struct("!h iq iq iq iq i").pack
 _ENTRY_DATED = Struct("!h iq iq iq iq iq").pack
 _HOLD = Struct("!h iq iq ii iq iq ih").pack
 _REFERENCE = Struct("!h i16s iq iq ih").pack
-# Most transfers belong to no hold, reverse nothing and carry no dates.
-_NO_OPTIONS = (None, None, None, None)
-_NO_OPTION_BYTES = NULL * 4
+# Most transfers reverse nothing, carry no dates, and have neither reference nor memo.
+_NO_DATES = (None, None, None)
+_NO_DATE_BYTES = NULL * 3
+_NO_WORDS = ("", "", None)
+_NO_WORD_BYTES = text_field("") * 2 + NULL
 
 
 def transfer_bytes(row: TransferRow) -> bytes:
@@ -24,21 +26,12 @@ def transfer_bytes(row: TransferRow) -> bytes:
     head = _TRANSFER(
         14, 8, row[0], 2, row[1], 2, row[2], 4, row[3], 8, row[4], 8, row[6]
     )  # fmt: skip
-    if row[7:11] == _NO_OPTIONS:
-        optional = _NO_OPTION_BYTES
-    else:
-        optional = b"".join(
-            (
-                int64_field(row[7]), int64_field(row[8]), timestamp_field(row[9]),
-                timestamp_field(row[10]),
-            )
-        )  # fmt: skip
-    return b"".join(
-        (
-            head, int64_field(row[5]), optional, text_field(row[11]), text_field(row[12]),
-            int64_field(row[13]),
-        )
-    )  # fmt: skip
+    dates, words = _NO_DATE_BYTES, _NO_WORD_BYTES
+    if row[8:11] != _NO_DATES:
+        dates = int64_field(row[8]) + timestamp_field(row[9]) + timestamp_field(row[10])
+    if row[11:14] != _NO_WORDS:
+        words = text_field(row[11]) + text_field(row[12]) + int64_field(row[13])
+    return head + int64_field(row[5]) + int64_field(row[7]) + dates + words
 
 
 def entry_bytes(row: EntryRow) -> bytes:
