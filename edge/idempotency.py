@@ -18,7 +18,6 @@ effect back; a final refusal (4xx) is remembered as the answer all the same, a p
 from __future__ import annotations
 
 import hashlib
-import re
 import uuid
 from collections.abc import Callable
 from datetime import datetime
@@ -35,35 +34,18 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from edge.idempotency_keys import HEADER, KeyReused, checked_key, name_of
 from edge.models import IdempotencyKey
 from edge.problems import Refusal, answer
 
-HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 SLOTS = 4
 LARGEST_ANSWER = 256_000
 LOCK_SPACE = 0x1DE7
 """First half of the advisory lock; `pg_advisory_xact_lock(int, int)` is a space of its own."""
-_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 
 P = ParamSpec("P")
 View = Callable[Concatenate[Any, Request, P], HttpResponseBase]
-
-
-class KeyMissing(Refusal):
-    """A write that moves value came without a key, so a repeat could not be told apart."""
-
-    code = "idempotency_key_required"
-    title = f"The header {HEADER} is missing"
-    status = 400
-
-
-class KeyInvalid(Refusal):
-    """The key is empty, too long, or not printable ASCII."""
-
-    code = "idempotency_key_invalid"
-    title = f"{HEADER} is 1 to 255 visible ASCII characters"
-    status = 400
 
 
 class KeyInUse(Refusal):
@@ -75,14 +57,6 @@ class KeyInUse(Refusal):
 
     def __init__(self) -> None:
         super().__init__("Ask again in a moment.", retry_after_s=1)
-
-
-class KeyReused(Refusal):
-    """The key already stands for another request."""
-
-    code = "idempotency_key_reused"
-    title = "This key was used for a request with another body"
-    status = 422
 
 
 class Claim(NamedTuple):
@@ -118,14 +92,9 @@ _HEADER_PARAMETER = OpenApiParameter(
 
 def claim_of(request: Request) -> Claim:
     """Read a request's key. Its scope is the person, the method and the path."""
-    key = request.headers.get(HEADER)
-    if key is None:
-        raise KeyMissing
-    if not _KEY.fullmatch(key):
-        raise KeyInvalid
-    scope = f"{request.user.pk}\0{request.method}\0{request.path}\0{key}"
-    digest = hashlib.sha256(scope.encode()).digest()
-    return Claim(uuid.UUID(bytes=digest[:16]), fingerprint_of(request))
+    key = checked_key(request.headers.get(HEADER))
+    named = name_of(request.user.pk, request.method or "", request.path, key)
+    return Claim(named, fingerprint_of(request))
 
 
 def fingerprint_of(request: Request) -> bytes:

@@ -6,6 +6,7 @@ that may touch, and what most it writes in the ledger.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import msgspec
@@ -23,7 +24,7 @@ TRANSFERS_PER_FILL = 4
 
 
 @dataclass(slots=True, eq=False)
-class Step:
+class Step(ABC):
     """An order on its way into its book. `mark` is the book's, just before it.
 
     `at_id` is an id of the batch: what the step ends or puts at the end of a queue says so.
@@ -59,8 +60,9 @@ class Step:
         beside = len(report.prevented) + len(report.dropped)
         return TRANSFERS_PER_FILL * len(report.fills) + beside + 2
 
+    @abstractmethod
     def _enter(self, book: Book) -> Report:
-        raise NotImplementedError
+        """Put it into the book, each kind of step in its own way."""
 
     def adds_waiting(self) -> tuple[int, int]:
         """How many orders, and how much notional, wait after it more than before."""

@@ -15,7 +15,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from edge.fields import AssetCode, Id, StrictSerializer, UtcDateTime, checked_body
-from edge.idempotency import HEADER, REPLAYED, KeyInvalid, KeyMissing, claim_of
+from edge.idempotency import REPLAYED, claim_of
+from edge.idempotency_keys import HEADER, KeyInvalid, KeyMissing
 from rewards.api.permissions import OWN_VOUCHERS, person
 from rewards.importing import SeriesUnknown
 from rewards.models import Present

@@ -15,7 +15,8 @@ from rest_framework.views import APIView
 from accounts.models import User
 from accounts.permissions import HasScope
 from edge.fields import checked_body
-from edge.idempotency import HEADER, REPLAYED, KeyInvalid, KeyMissing, KeyReused, claim_of
+from edge.idempotency import REPLAYED, claim_of
+from edge.idempotency_keys import HEADER, KeyInvalid, KeyMissing, KeyReused
 from rewards.api.permissions import person
 from rewards.api.redemption_serializers import (
     AskIn,

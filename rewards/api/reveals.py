@@ -15,7 +15,8 @@ from rest_framework.views import APIView
 
 from edge.callers import client_ip
 from edge.fields import StrictSerializer, checked_body
-from edge.idempotency import HEADER, REPLAYED, KeyInvalid, KeyMissing, claim_of
+from edge.idempotency import REPLAYED, claim_of
+from edge.idempotency_keys import HEADER, KeyInvalid, KeyMissing
 from edge.problems import Refusal
 from rewards import revealing
 from rewards.api.permissions import OWN_VOUCHERS, person

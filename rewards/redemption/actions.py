@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from edge import audit
-from edge.idempotency import KeyReused
+from edge.idempotency_keys import KeyReused
 from rewards.events import announce
 from rewards.models import Partner, Redemption, Voucher
 from rewards.redemption import moves, rules

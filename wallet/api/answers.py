@@ -11,7 +11,8 @@ from rest_framework.response import Response
 
 from accounts.models import User
 from edge.answers import problem_response
-from edge.idempotency import HEADER, REPLAYED, KeyReused
+from edge.idempotency import REPLAYED
+from edge.idempotency_keys import HEADER, KeyReused
 from wallet.api.serializers import TransferOut
 from wallet.items import Refusal, Result
 from wallet.movements import movement

@@ -8,7 +8,8 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 
-from edge.idempotency import KeyInUse, KeyInvalid, KeyMissing, KeyReused
+from edge.idempotency import KeyInUse
+from edge.idempotency_keys import KeyInvalid, KeyMissing, KeyReused
 from edge.problems import PROBLEM_JSON, RateLimited, Refusal, ScopeMissing, problem
 from wallet import items
 from wallet.problems import LedgerRefusal

@@ -20,6 +20,7 @@ from django.db import connection, transaction
 from msgspec.structs import replace
 
 from accounts.models import User
+from edge.idempotency_keys import KeyReused
 from edge.problems import Refusal
 from rewards.campaigns import budgets, conditions, counting, knowing, paying, standings
 from rewards.campaigns.claiming import State
@@ -56,14 +57,6 @@ HOLD = """
 SELECT id, code, state, revision FROM campaigns_campaign WHERE code = ANY(%s) ORDER BY id FOR SHARE
 """
 CLOSED = {State.PAUSED: PAUSED, State.ENDED: ENDED}
-
-
-class RequestReused(Refusal):
-    """The key already stands for a claim that asked for something else."""
-
-    code = "idempotency_key_reused"
-    title = "This key was used for a request with another body"
-    status = 422
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +179,7 @@ class _Batch:
             before = first.setdefault(wish.request, index)
             if index not in self._settled and before in self._settled:
                 same = wish == self._wishes[before]
-                self._settled[index] = self._settled[before] if same else RequestReused()
+                self._settled[index] = self._settled[before] if same else KeyReused()
 
     # -- gathering -----------------------------------------------------------------------
 
@@ -339,7 +332,7 @@ def _again(wish: Wish, row: Claim) -> Outcome:
     asked_referrer = wish.referrer.removeprefix("@").lower() if row.referrer else ""
     now = (wish.person, wish.campaign, wish.channel, wish.order_key, asked_referrer)
     if before != now:
-        return RequestReused()
+        return KeyReused()
     return Granted(row, row.campaign.code, row.version.number, is_replay=True)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Annotated
-from uuid import UUID
 from zlib import crc32
 
 import msgspec
@@ -37,12 +35,6 @@ class MakeClaim(msgspec.Struct, frozen=True, array_like=True, gc=False):
 CLAIM_REQUEST = msgspec.json.Decoder(ClaimRequest)
 encode = msgspec.msgpack.Encoder().encode
 decode_claim = msgspec.msgpack.Decoder(MakeClaim).decode
-
-
-def request_of(user_id: int, path: str, key: str) -> UUID:
-    """Name a claim by who asks for it, where, and under which key, as the web does."""
-    scope = f"{user_id}\0POST\0{path}\0{key}"
-    return UUID(bytes=hashlib.sha256(scope.encode()).digest()[:16])
 
 
 def shard_of(campaign: str, shard_count: int) -> int:

@@ -15,12 +15,13 @@ from rest_framework.test import APIRequestFactory
 
 from accounts.models import User
 from edge.idempotency import claim_of
+from edge.idempotency_keys import name_of
 from edge.problems import Refusal
 from rewards.campaigns import publishing
 from rewards.campaigns.models import Claim, Counted
 from rewards.campaigns.rush import answers
 from rewards.campaigns.rush.batch import Denied, Granted, Outcome, Wish, claim_all
-from rewards.campaigns.rush.commands import request_of, shard_of
+from rewards.campaigns.rush.commands import shard_of
 from tests.rewards.campaigns.conftest import NOW, World, crowd, everything, refusals
 from wallet.models import Account
 
@@ -151,7 +152,7 @@ def test_a_request_is_named_as_the_web_names_it() -> None:
     asked.user = User(pk=7)
     request = Request(asked, parsers=[JSONParser()])
     request.user = asked.user
-    assert request_of(7, "/api/v1/campaigns/X/claims/", "key") == claim_of(request).digest
+    assert name_of(7, "POST", "/api/v1/campaigns/X/claims/", "key") == claim_of(request).digest
 
 
 def test_campaigns_are_spread_over_the_writers() -> None:

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from edge.idempotency import KeyReused
+from edge.idempotency_keys import KeyReused
 from edge.models import AuditEvent
 from edge.problems import Refusal
 from live.models import OutboxEvent
