@@ -27,7 +27,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from tests.wallet import model
 from tests.wallet.books import Books, pay, release
 from tests.wallet.threads import at_once
-from wallet import few_rows, statements
+from wallet import statements
 from wallet.actions import post
 from wallet.door import opened
 from wallet.items import LARGEST_AMOUNT, HoldState, Item, Result, Status, Transfer
@@ -309,12 +309,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("most_rows", [few_rows.MOST_ROWS, 0], ids=["one statement", "copy"])
-def test_ledger_equals_the_model_after_every_step(
-    most_rows: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Both ways of writing are proved: small batches in one statement, large ones by COPY."""
-    monkeypatch.setattr(few_rows, "MOST_ROWS", most_rows)
+def test_ledger_equals_the_model_after_every_step() -> None:
     run_state_machine_as_test(
         LedgerMachine,
         settings=settings(max_examples=30, stateful_step_count=20, deadline=None),

@@ -1,0 +1,290 @@
+"""Many statements in one journey to PostgreSQL: sent together, answered together.
+
+A statement alone costs the wait for its answer, whatever it does. A journey sends all of
+its statements at once (libpq's pipeline mode) and reads all answers at the end. It may also
+be sent without waiting: then Python goes on while PostgreSQL works, and asks later.
+
+    journey = Journey(raw_connection())
+    journey.add("UPDATE … WHERE id = ANY($1::bigint[])", array(ids))
+    journey.add("INSERT INTO t SELECT * FROM unnest($1::t_row[])", journey.rows("t_row", packed))
+    answers = journey.run()                     # or journey.send(), and later journey.finish()
+
+Parameters are `$1`, `$2` …: an int or a str goes as text, bytes go as they are, in
+PostgreSQL's binary format. The first statement that fails ends the journey: those after it
+are not carried out, and `finish` raises its error.
+
+**Rows.** Thousands of rows go as one parameter: an array of a composite type, binary. That
+is cheaper to take in than COPY, and needs no journey of its own. A row is packed by a
+compiled struct as PostgreSQL's `record_recv` wants it: its length, the number of fields,
+and for each field the oid of its type, its length and its bytes, big-endian; length -1 is
+NULL. `docs/decisions/0020-journeys.md` has the measurements.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from struct import Struct
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+import psycopg
+from django.db import connection
+from psycopg import errors, pq
+from psycopg.adapt import Transformer
+
+Parameter = int | str | bytes | None
+
+UNEXPECTED = "SC001"
+"""The SQLSTATE of `edge_expect` (`edge/migrations/0002_expect.py`)."""
+
+BEGIN = b"BEGIN"
+_HEAD = Struct("!iiIii").pack
+_LENGTH = Struct("!i").pack
+_INT8 = Struct("!iiq").pack
+_TEXT_HEAD = Struct("!ii").pack
+NULL_INT8 = _TEXT_HEAD(20, -1)
+NULL_TIMESTAMP = _TEXT_HEAD(1184, -1)
+NO_TEXT = _TEXT_HEAD(25, 0)
+_POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+_BAD = frozenset({pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE})
+_ABORTED = pq.ExecStatus.PIPELINE_ABORTED
+_SYNC = pq.ExecStatus.PIPELINE_SYNC
+
+
+class Unexpected(psycopg.DatabaseError):
+    """A statement did not do what it must; `what` names it, and nothing was done."""
+
+    sqlstate = UNEXPECTED
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+
+
+class _Known:
+    """What one connection has prepared, and the oids of row types it has looked up."""
+
+    __slots__ = ("names", "oids")
+
+    def __init__(self) -> None:
+        self.names: dict[str, bytes] = {}
+        self.oids: dict[str, int] = {}
+
+
+_KNOWN: WeakKeyDictionary[psycopg.Connection[Any], _Known] = WeakKeyDictionary()
+
+
+def raw_connection() -> psycopg.Connection[Any]:
+    """Django's own connection, as psycopg knows it."""
+    connection.ensure_connection()
+    return cast("psycopg.Connection[Any]", connection.connection)
+
+
+class Journey:
+    """Statements on their way to PostgreSQL and back, once. One thread."""
+
+    def __init__(self, raw: psycopg.Connection[Any]) -> None:
+        self._raw = raw
+        self._known = _KNOWN.setdefault(raw, _Known())
+        self._statements: list[tuple[str, Sequence[Parameter]]] = []
+        self._asked: list[str | bytes | None] = []
+        self._new: dict[str, bytes] = {}
+
+    def add(self, statement: str, *parameters: Parameter) -> int:
+        """Put a statement on the list; answers its place among the answers."""
+        self._statements.append((statement, parameters))
+        return len(self._statements) - 1
+
+    def rows(self, type_name: str, packed: Sequence[bytes]) -> bytes:
+        """Make one parameter of packed rows of a composite type."""
+        return _HEAD(1, 0, self._oid(type_name), len(packed), 1) + b"".join(packed)
+
+    def run(self) -> list[Answered]:
+        """Send everything and wait for the answers; see `finish`."""
+        self.send()
+        return self.finish()
+
+    # -- there ---------------------------------------------------------------------------------
+
+    def send(self) -> None:
+        """Send everything, and do not wait. Nothing else may use the connection until `finish`."""
+        pgconn, names = self._raw.pgconn, self._known.names
+        new: dict[str, bytes] = {}
+        begins = self._begins()
+        pgconn.enter_pipeline_mode()
+        if begins:
+            pgconn.send_query_params(BEGIN, None)
+            self._asked.append(BEGIN)
+        for sql, parameters in self._statements:
+            name = names.get(sql) or new.get(sql)
+            if name is None:
+                name = new[sql] = f"j{len(names) + len(new)}".encode()
+                pgconn.send_prepare(name, sql.encode())
+                self._asked.append(sql)
+            pgconn.send_query_prepared(
+                name,
+                [_spelt(value) for value in parameters],
+                [int(type(value) is bytes) for value in parameters],
+                result_format=pq.Format.BINARY,
+            )
+            self._asked.append(None)
+        pgconn.pipeline_sync()
+        self._new = new
+        self.push()
+
+    def _begins(self) -> bool:
+        """Say whether psycopg, which knows nothing of journeys, would begin a transaction here."""
+        is_idle = self._raw.pgconn.transaction_status == pq.TransactionStatus.IDLE
+        return is_idle and not self._raw.autocommit
+
+    def push(self) -> None:
+        """Hand over what the server's socket takes now: a long journey does not fit at once."""
+        self._raw.pgconn.flush()
+
+    # -- and back ------------------------------------------------------------------------------
+
+    def finish(self) -> list[Answered]:
+        """Wait for all answers, in the order of `add`.
+
+        Raises psycopg's error of the first statement that failed (`Unexpected` if what
+        failed is what `edge_expect` asked). A connection that breaks raises OperationalError.
+        """
+        pgconn = self._raw.pgconn
+        answers: list[Answered] = []
+        error: psycopg.Error | None = None
+        for prepared in self._asked:
+            result = self._next()
+            assert result is not None
+            assert self._next() is None
+            if result.status in _BAD:
+                error = error or _error_of(result)
+            elif result.status == _ABORTED:
+                continue
+            elif isinstance(prepared, str):
+                self._known.names[prepared] = self._new[prepared]
+            elif prepared is None:
+                answers.append(Answered(self._raw, result))
+        synced = self._next()
+        assert synced is not None and synced.status == _SYNC, synced
+        pgconn.exit_pipeline_mode()
+        if error is not None:
+            raise error
+        return answers
+
+    def _next(self) -> pq.abc.PGresult | None:
+        """The next result, as soon as it is here."""
+        pgconn = self._raw.pgconn
+        while pgconn.is_busy():
+            self._wait()
+            pgconn.consume_input()
+        return pgconn.get_result()
+
+    def _wait(self) -> None:
+        pgconn = self._raw.pgconn
+        if pgconn.status != pq.ConnStatus.OK:
+            raise errors.OperationalError("the connection is lost")
+        wanted = select.POLLIN | (select.POLLOUT if pgconn.flush() else 0)
+        poll = select.poll()
+        poll.register(pgconn.socket, wanted)
+        poll.poll()
+
+    def _oid(self, type_name: str) -> int:
+        oid = self._known.oids.get(type_name)
+        if oid is None:
+            with psycopg.Cursor(self._raw) as cursor:
+                cursor.execute("SELECT %s::regtype::oid::bigint", [type_name])
+                row = cursor.fetchone()
+            assert row is not None
+            oid = self._known.oids[type_name] = int(row[0])
+        return oid
+
+
+class Answered:
+    """What one statement answered."""
+
+    __slots__ = ("_raw", "_result")
+
+    def __init__(self, raw: psycopg.Connection[Any], result: pq.abc.PGresult) -> None:
+        self._raw = raw
+        self._result = result
+
+    @property
+    def count(self) -> int:
+        """How many rows it changed or found."""
+        return int(self._result.command_tuples or 0)
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """Its rows, as Python values."""
+        transformer = Transformer(self._raw)
+        transformer.set_pgresult(self._result)
+        return cast(
+            "list[tuple[Any, ...]]", transformer.load_rows(0, self._result.ntuples, tuple)
+        )
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """Its first row."""
+        rows = self.fetchall()
+        return rows[0] if rows else None
+
+
+def _spelt(value: Parameter) -> bytes | None:
+    if type(value) is bytes or value is None:
+        return value
+    return str(value).encode()
+
+
+def _error_of(result: pq.abc.PGresult) -> psycopg.Error:
+    sqlstate = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
+    primary = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or result.error_message
+    message = primary.decode(errors="replace")
+    if sqlstate == UNEXPECTED:
+        return Unexpected(message)
+    try:
+        return errors.lookup(sqlstate)(message)
+    except KeyError:
+        return psycopg.DatabaseError(message)
+
+
+# -- packing fields and rows -------------------------------------------------------------------
+
+
+def row(body: bytes) -> bytes:
+    """A packed row, from its field count and fields."""
+    return _LENGTH(len(body)) + body
+
+
+def int8(value: int | None) -> bytes:
+    """Pack a bigint field that may be NULL."""
+    return NULL_INT8 if value is None else _INT8(20, 8, value)
+
+
+def text(value: str) -> bytes:
+    """Pack a text field."""
+    if not value:
+        return NO_TEXT
+    encoded = value.encode()
+    return _TEXT_HEAD(25, len(encoded)) + encoded
+
+
+def timestamp_microseconds(moment: datetime) -> int:
+    """A timestamptz as PostgreSQL counts it: microseconds since 2000."""
+    return (moment - _POSTGRES_EPOCH) // _MICROSECOND
+
+
+def timestamp(moment: datetime | None) -> bytes:
+    """Pack a timestamptz field that may be NULL."""
+    return NULL_TIMESTAMP if moment is None else _INT8(1184, 8, timestamp_microseconds(moment))
+
+
+def bytea(value: bytes) -> bytes:
+    """Pack a bytea field."""
+    return _TEXT_HEAD(17, len(value)) + value
+
+
+def array(values: Iterable[int]) -> str:
+    """Spell a PostgreSQL array of integers: one string is far cheaper than a list to bind."""
+    return "{" + ",".join(map(str, values)) + "}"
