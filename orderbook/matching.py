@@ -259,8 +259,9 @@ def enter(
     ladder, worst_key = _opposite(book, command)
     if time_in_force is _POST_ONLY and ladder.best_key <= worst_key:
         return Report(command.order_id, Refusal.POST_ONLY_WOULD_TAKE)
-    mark = book.mark()
-    report = _take(book, command, most_fills, [] if dropped is None else dropped)
+    dropped = [] if dropped is None else dropped
+    mark, dropped_before = book.mark(), len(dropped)
+    report = _take(book, command, most_fills, dropped)
     if time_in_force is _FOK:
         needed, refusal = command.quantity_lots, Refusal.FILL_OR_KILL_UNFILLED
     else:
@@ -268,6 +269,7 @@ def enter(
         refusal = Refusal.MINIMUM_QUANTITY_UNFILLED
     if needed and sum(fill.quantity_lots for fill in report.fills) < needed:
         book.undo_to(mark)
+        del dropped[dropped_before:]
         return Report(command.order_id, refusal)
     return report
 

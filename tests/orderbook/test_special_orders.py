@@ -269,6 +269,18 @@ def test_a_stop_that_runs_ends_the_limit_order(book: Book) -> None:
     assert not book.specials
 
 
+def test_a_stop_that_runs_in_vain_ends_nobodys_pair(book: Book) -> None:
+    """It would trade 4 lots with one of a pair, and wants 20 at least: nothing happens."""
+    paired(book)
+    dee = 13
+    place(book, order(9, dee, BUY, 104, 20, stop_ticks=101, minimum_lots=20))
+    place(book, Place(10, dee, BUY, 101, 1))
+    report = trigger(book)
+    assert (report.cause, report.cancelled_lots) == (Cause.NOT_POSSIBLE, 20)
+    assert report.dropped == []
+    assert 7 in book.orders and 8 in book.stops.commands
+
+
 @pytest.mark.parametrize("order_id", [7, 8])
 def test_cancelling_one_cancels_both(book: Book, order_id: int) -> None:
     paired(book)
