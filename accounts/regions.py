@@ -6,16 +6,16 @@ import re
 from collections.abc import Iterable
 
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts.models import Residence, User
 from edge.audit import record
-from edge.postgres import array, raw_cursor
+from edge.journey import Journey, array
 from edge.problems import Refusal
 
 REGION = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?\Z")
-REGIONS = "SELECT person_id, region FROM accounts_residence WHERE person_id = ANY(%s::bigint[])"
+REGIONS = "SELECT person_id, region FROM accounts_residence WHERE person_id = ANY($1::bigint[])"
 
 
 class RegionInvalid(Refusal):
@@ -28,9 +28,11 @@ class RegionInvalid(Refusal):
 
 def regions_of(person_ids: Iterable[int]) -> dict[int, str]:
     """Say the regions of people; those of whom nothing is known are left out. One look-up."""
-    with raw_cursor() as cursor:
-        rows = cursor.execute(REGIONS, (array(person_ids),), prepare=True).fetchall()
-    return {int(person_id): str(region) for person_id, region in rows}
+    journey = Journey()
+    journey.add(REGIONS, array(person_ids))
+    with connection.wrap_database_errors:
+        [found] = journey.run()
+    return {int(person_id): str(region) for person_id, region in found.fetchall()}
 
 
 @transaction.atomic

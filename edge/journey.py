@@ -4,14 +4,14 @@ A statement alone costs the wait for its answer, whatever it does. A journey sen
 its statements at once (libpq's pipeline mode) and reads all answers at the end. It may also
 be sent without waiting: then Python goes on while PostgreSQL works, and asks later.
 
-    journey = Journey(raw_connection())
+    journey = Journey()
     journey.add("UPDATE … WHERE id = ANY($1::bigint[])", array(ids))
-    journey.add("INSERT INTO t SELECT * FROM unnest($1::t_row[])", journey.rows("t_row", packed))
-    answers = journey.run()                     # or journey.send(), and later journey.finish()
+    journey.add("INSERT INTO t SELECT * FROM unnest($1::t_row[])", Rows("t_row", packed))
+    answers = journey.run()                     # or trip = journey.send(raw); trip.finish()
 
 Parameters are `$1`, `$2` …: an int or a str goes as text, bytes go as they are, in
 PostgreSQL's binary format. The first statement that fails ends the journey: those after it
-are not carried out, and `finish` raises its error.
+are not carried out, and its error is raised at the end.
 
 **Rows.** Thousands of rows go as one parameter: an array of a composite type, binary. That
 is cheaper to take in than COPY, and needs no journey of its own. A row is packed by a
@@ -26,7 +26,7 @@ import select
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from struct import Struct
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -34,8 +34,8 @@ from django.db import connection
 from psycopg import errors, pq
 from psycopg.adapt import Transformer
 
-Parameter = int | str | bytes | None
-
+ANSWER, BEGUN = "", "\0"
+"""What a result belongs to: a statement, a transaction that begins, else what is prepared."""
 UNEXPECTED = "SC001"
 """The SQLSTATE of `edge_expect` (`edge/migrations/0002_expect.py`)."""
 
@@ -84,96 +84,134 @@ def raw_connection() -> psycopg.Connection[Any]:
     return cast("psycopg.Connection[Any]", connection.connection)
 
 
+class Rows(NamedTuple):
+    """Many packed rows of a composite type, as one parameter."""
+
+    type_name: str
+    packed: Sequence[bytes]
+
+
+Parameter = int | str | bytes | Rows | None
+
+
 class Journey:
-    """Statements on their way to PostgreSQL and back, once. One thread."""
+    """Statements that will go to PostgreSQL together, in the order in which they are added."""
 
-    def __init__(self, raw: psycopg.Connection[Any]) -> None:
-        self._raw = raw
-        self._known = _KNOWN.setdefault(raw, _Known())
+    def __init__(self) -> None:
         self._statements: list[tuple[str, Sequence[Parameter]]] = []
-        self._asked: list[str | bytes | None] = []
-        self._new: dict[str, bytes] = {}
 
-    def add(self, statement: str, *parameters: Parameter) -> int:
-        """Put a statement on the list; answers its place among the answers."""
+    def add(self, statement: str, *parameters: Parameter) -> None:
+        """Put a statement on the list."""
         self._statements.append((statement, parameters))
-        return len(self._statements) - 1
 
-    def rows(self, type_name: str, packed: Sequence[bytes]) -> bytes:
-        """Make one parameter of packed rows of a composite type."""
-        return _HEAD(1, 0, self._oid(type_name), len(packed), 1) + b"".join(packed)
+    def then(self, other: Journey) -> None:
+        """Put all statements of another journey behind those that are here."""
+        self._statements += other._statements
 
     def run(self) -> list[Answered]:
-        """Send everything and wait for the answers; see `finish`."""
-        self.send()
-        return self.finish()
+        """Send everything over Django's connection and wait for the answers; see `Trip.finish`."""
+        return self.send(raw_connection()).finish()
 
-    # -- there ---------------------------------------------------------------------------------
+    def send(self, raw: psycopg.Connection[Any]) -> Trip:
+        """Send everything over a connection, and do not wait.
 
-    def send(self) -> None:
-        """Send everything, and do not wait. Nothing else may use the connection until `finish`."""
-        pgconn, names = self._raw.pgconn, self._known.names
-        new: dict[str, bytes] = {}
+        Nothing else may use the connection until the trip is finished.
+        """
+        return Trip(raw, self._statements)
+
+
+class Trip:
+    """A journey under way: sent, and not answered yet. One thread."""
+
+    def __init__(
+        self, raw: psycopg.Connection[Any], statements: Sequence[tuple[str, Sequence[Parameter]]]
+    ) -> None:
+        self._raw = raw
+        self._known = _KNOWN.setdefault(raw, _Known())
+        self._asked: list[str] = []
+        self._new: dict[str, bytes] = {}
+        spelt = [(sql, [self._spelt(value) for value in values]) for sql, values in statements]
         begins = self._begins()
-        pgconn.enter_pipeline_mode()
+        raw.pgconn.enter_pipeline_mode()
         if begins:
-            pgconn.send_query_params(BEGIN, None)
-            self._asked.append(BEGIN)
-        for sql, parameters in self._statements:
-            name = names.get(sql) or new.get(sql)
-            if name is None:
-                name = new[sql] = f"j{len(names) + len(new)}".encode()
-                pgconn.send_prepare(name, sql.encode())
-                self._asked.append(sql)
-            pgconn.send_query_prepared(
-                name,
-                [_spelt(value) for value in parameters],
-                [int(type(value) is bytes) for value in parameters],
-                result_format=pq.Format.BINARY,
-            )
-            self._asked.append(None)
-        pgconn.pipeline_sync()
-        self._new = new
+            raw.pgconn.send_query_params(BEGIN, None)
+            self._asked.append(BEGUN)
+        for sql, parameters in spelt:
+            self._send(sql, parameters)
+        raw.pgconn.pipeline_sync()
         self.push()
 
-    def _begins(self) -> bool:
-        """Say whether psycopg, which knows nothing of journeys, would begin a transaction here."""
-        is_idle = self._raw.pgconn.transaction_status == pq.TransactionStatus.IDLE
-        return is_idle and not self._raw.autocommit
-
     def push(self) -> None:
-        """Hand over what the server's socket takes now: a long journey does not fit at once."""
+        """Hand over what the server takes now: a long journey does not fit in at once."""
         self._raw.pgconn.flush()
 
-    # -- and back ------------------------------------------------------------------------------
-
     def finish(self) -> list[Answered]:
-        """Wait for all answers, in the order of `add`.
+        """Wait for the answers to all statements, in their order.
 
         Raises psycopg's error of the first statement that failed (`Unexpected` if what
         failed is what `edge_expect` asked). A connection that breaks raises OperationalError.
         """
-        pgconn = self._raw.pgconn
         answers: list[Answered] = []
         error: psycopg.Error | None = None
-        for prepared in self._asked:
+        for asked in self._asked:
             result = self._next()
-            assert result is not None
+            if result is None or self._raw.pgconn.status != pq.ConnStatus.OK:
+                raise errors.OperationalError("the connection was lost on the way")
             assert self._next() is None
             if result.status in _BAD:
                 error = error or _error_of(result)
-            elif result.status == _ABORTED:
+            elif result.status == _ABORTED or asked == BEGUN:
                 continue
-            elif isinstance(prepared, str):
-                self._known.names[prepared] = self._new[prepared]
-            elif prepared is None:
+            elif asked:
+                self._known.names[asked] = self._new[asked]
+            else:
                 answers.append(Answered(self._raw, result))
         synced = self._next()
         assert synced is not None and synced.status == _SYNC, synced
-        pgconn.exit_pipeline_mode()
+        self._raw.pgconn.exit_pipeline_mode()
         if error is not None:
             raise error
         return answers
+
+    # -- there ---------------------------------------------------------------------------------
+
+    def _begins(self) -> bool:
+        """Say whether psycopg, which knows nothing of trips, would begin a transaction here."""
+        is_idle = self._raw.pgconn.transaction_status == pq.TransactionStatus.IDLE
+        return is_idle and not self._raw.autocommit
+
+    def _send(self, sql: str, parameters: list[bytes | str | None]) -> None:
+        pgconn, names = self._raw.pgconn, self._known.names
+        name = names.get(sql) or self._new.get(sql)
+        if name is None:
+            name = self._new[sql] = f"j{len(names) + len(self._new)}".encode()
+            pgconn.send_prepare(name, sql.encode())
+            self._asked.append(sql)
+        pgconn.send_query_prepared(
+            name,
+            [value.encode() if isinstance(value, str) else value for value in parameters],
+            [int(isinstance(value, bytes)) for value in parameters],
+            result_format=pq.Format.BINARY,
+        )
+        self._asked.append(ANSWER)
+
+    def _spelt(self, value: Parameter) -> bytes | str | None:
+        if isinstance(value, Rows):
+            head = _HEAD(1, 0, self._oid(value.type_name), len(value.packed), 1)
+            return head + b"".join(value.packed)
+        return str(value) if isinstance(value, int) else value
+
+    def _oid(self, type_name: str) -> int:
+        oid = self._known.oids.get(type_name)
+        if oid is None:
+            with psycopg.Cursor(self._raw) as cursor:
+                cursor.execute("SELECT %s::regtype::oid::bigint", [type_name])
+                row = cursor.fetchone()
+            assert row is not None
+            oid = self._known.oids[type_name] = int(row[0])
+        return oid
+
+    # -- and back ------------------------------------------------------------------------------
 
     def _next(self) -> pq.abc.PGresult | None:
         """The next result, as soon as it is here."""
@@ -185,22 +223,10 @@ class Journey:
 
     def _wait(self) -> None:
         pgconn = self._raw.pgconn
-        if pgconn.status != pq.ConnStatus.OK:
-            raise errors.OperationalError("the connection is lost")
         wanted = select.POLLIN | (select.POLLOUT if pgconn.flush() else 0)
         poll = select.poll()
         poll.register(pgconn.socket, wanted)
         poll.poll()
-
-    def _oid(self, type_name: str) -> int:
-        oid = self._known.oids.get(type_name)
-        if oid is None:
-            with psycopg.Cursor(self._raw) as cursor:
-                cursor.execute("SELECT %s::regtype::oid::bigint", [type_name])
-                row = cursor.fetchone()
-            assert row is not None
-            oid = self._known.oids[type_name] = int(row[0])
-        return oid
 
 
 class Answered:
@@ -221,20 +247,12 @@ class Answered:
         """Its rows, as Python values."""
         transformer = Transformer(self._raw)
         transformer.set_pgresult(self._result)
-        return cast(
-            "list[tuple[Any, ...]]", transformer.load_rows(0, self._result.ntuples, tuple)
-        )
+        return cast("list[tuple[Any, ...]]", transformer.load_rows(0, self._result.ntuples, tuple))
 
     def fetchone(self) -> tuple[Any, ...] | None:
         """Its first row."""
         rows = self.fetchall()
         return rows[0] if rows else None
-
-
-def _spelt(value: Parameter) -> bytes | None:
-    if type(value) is bytes or value is None:
-        return value
-    return str(value).encode()
 
 
 def _error_of(result: pq.abc.PGresult) -> psycopg.Error:
@@ -280,9 +298,10 @@ def timestamp(moment: datetime | None) -> bytes:
     return NULL_TIMESTAMP if moment is None else _INT8(1184, 8, timestamp_microseconds(moment))
 
 
-def bytea(value: bytes) -> bytes:
-    """Pack a bytea field."""
-    return _TEXT_HEAD(17, len(value)) + value
+def bytea_array(values: Sequence[bytes]) -> bytes:
+    """Pack a parameter that is an array of bytea."""
+    body = b"".join([_LENGTH(len(value)) + value for value in values])
+    return _HEAD(1, 0, 17, len(values), 1) + body
 
 
 def array(values: Iterable[int]) -> str:

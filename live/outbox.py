@@ -16,7 +16,8 @@ from collections.abc import Sequence
 
 from django.db import connection
 
-from edge.postgres import raw_cursor
+from edge.journey import Journey, bytea_array
+from edge.postgres import text_array
 from live.events import EVENTS_PER_RECORD, LARGEST_PAYLOAD_BYTES, Event
 
 MARK_CLASS = 0x5C02
@@ -36,7 +37,7 @@ WITH mark AS MATERIALIZED (
 )
 INSERT INTO live_outboxevent (topic, key, payload)
 SELECT e.topic, e.key, e.payload
-  FROM mark, unnest(%b::text[], %b::text[], %b::bytea[]) WITH ORDINALITY
+  FROM mark, unnest($1::text[], $2::text[], $3::bytea[]) WITH ORDINALITY
        AS e(topic, key, payload, place)
  ORDER BY e.place
 """
@@ -54,15 +55,21 @@ def record(events: Sequence[Event]) -> None:
     """
     if not connection.in_atomic_block:
         raise NotInTransaction("record() outside transaction.atomic()")
+    if events:
+        with connection.wrap_database_errors:
+            journey = Journey()
+            record_on(journey, events)
+            journey.run()
+
+
+def record_on(journey: Journey, events: Sequence[Event]) -> None:
+    """Put events on a journey, last but for its commit. Raises ValueError as `record` does."""
     if not events:
         return
     _check(events)
-    topics = [event.topic for event in events]
-    keys = [event.key for event in events]
-    payloads = [event.payload for event in events]
-    # psycopg's own cursor sends payloads as they are; Django's would spell them out in SQL.
-    with raw_cursor() as cursor:
-        cursor.execute(RECORD, [topics, keys, payloads], prepare=True)
+    topics = text_array(event.topic for event in events)
+    keys = text_array(event.key for event in events)
+    journey.add(RECORD, topics, keys, bytea_array([event.payload for event in events]))
 
 
 def _check(events: Sequence[Event]) -> None:

@@ -67,6 +67,10 @@ class Agenda:
             self._limits_us = now_us
             self._memory.know_limits()
 
+    def is_look_due(self, now_us: int) -> bool:
+        """Say whether `look` would read anything."""
+        return self.switches.is_look_due(now_us) or now_us - self._limits_us >= MICROSECONDS
+
     def clear(self) -> None:
         """Memory is rebuilt: look at everything again."""
         self.switches.clear()

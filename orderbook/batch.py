@@ -3,7 +3,13 @@
 The makers of an order are known only after matching, yet a batch may lock its accounts only
 once. So the whole batch is matched first as if everybody could pay, under the books'
 journals; that tells which accounts and holds it touches. They are locked in one statement,
-and then each command in turn is paid for by the ledger's rules.
+and then each command in turn is paid for by the ledger's rules. All of it is written in one
+journey to PostgreSQL.
+
+A batch may also be decided ahead, while the one before is still being written: on accounts
+that are read and not locked, and on what the earlier batch made of them. When its turn to be
+written comes, the accounts are locked, and if anybody has changed one meanwhile nothing is
+written, and the batch is decided anew the first way.
 
 Almost always everybody can pay. Where somebody cannot, their market's book is taken back to
 just before their order, the order is refused, and the rest of that market is matched again
@@ -17,8 +23,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from django.db import connection
+
 from edge.ids import ROWS_PER_BATCH, first_id
-from edge.postgres import raw_cursor
+from edge.journey import Journey, raw_connection
+from live.outbox import record_on
 from orderbook import matching
 from orderbook.answers import (
     amend_answer,
@@ -31,8 +40,10 @@ from orderbook.answers import (
 from orderbook.auction import Cross
 from orderbook.charges import Charges, charges_of, charges_of_cross, release
 from orderbook.deeds import Deed, change_market
+from orderbook.events import events_of
 from orderbook.gate import Gate
 from orderbook.known import Known
+from orderbook.market_data.feed import advance
 from orderbook.matching import MarketState
 from orderbook.memory import Memory, Trading
 from orderbook.models import OrderState
@@ -58,7 +69,7 @@ from orderbook.steps import (
     next_stop,
 )
 from sequencer.commands import Answer, Command
-from wallet.door import Posting, opened
+from wallet.door import Foreseen, Posting, foreseen, locked, write_to
 from wallet.items import Item, Refusal
 
 MAKER_FAULTS = frozenset(
@@ -80,12 +91,19 @@ class BatchFull(Exception):
     """The command at hand touches what is not locked, or more than one commit carries."""
 
 
+class NeedsTransaction(Exception):
+    """The batch does what cannot be decided ahead, such as to halt a market."""
+
+
 class MarketMoved(BatchFull):
     """A maker was expelled, and what the command meets instead is not locked."""
 
 
 class Batch:
-    """One batch being decided, by one thread, inside one transaction."""
+    """One batch being decided, by one thread: inside one transaction, or ahead of it.
+
+    `earlier` is the batch before it, if that is under way still.
+    """
 
     def __init__(
         self,
@@ -95,44 +113,112 @@ class Batch:
         *,
         deeds: Sequence[Deed] = (),
         now_us: int,
+        earlier: Batch | None = None,
     ) -> None:
         self.outcome = Outcome(memory, first_id(batch_id))
         self._memory = memory
         self._deeds = deeds
         self._now_us = now_us
+        self._earlier = earlier
         self._plans: list[Plan | Answer] = plans_of(
             commands, memory, self.outcome.first_order_id, now_us
         )
-        self._known = Known(memory)
+        self._known = Known(memory, earlier)
         self._gate = Gate(self._plans, memory, now_us)
         self._stale: set[int] = set()
         self._posting: Posting | None = None
         self._is_full = False
+        self._is_ahead = False
+        self._told: list[Telling] = []
+
+    @property
+    def named(self) -> dict[bytes, StoredOrder | NewOrder]:
+        """The orders that client order ids name, this batch's own among them."""
+        return self._known.named
+
+    # -- inside a transaction --------------------------------------------------------------------
 
     def run(self) -> list[Answer]:
         """Decide and write as many of the commands as one commit carries, after the deeds."""
-        self._known.look_up(self._plans)
+        journey = Journey()
+        self._known.ask(journey, self._plans)
+        with connection.wrap_database_errors:
+            self._known.hear(*journey.run())
+        self._match_all()
+        account_ids, hold_ids = self._touched()
+        self._posting = locked(account_ids, sorted(hold_ids))
+        self._settle_all()
+        with connection.wrap_database_errors:
+            trip = self._written().send(raw_connection())
+            answers = self.answers()
+            trip.finish()
+        return answers
+
+    # -- ahead of it -----------------------------------------------------------------------------
+
+    def decide(self) -> Journey | None:
+        """Decide ahead; answer the journey that writes it. None: that needs a transaction.
+
+        The journey goes into a transaction of its own. If it fails, or the answer is None,
+        `outcome.take_back`.
+        """
+        self._is_ahead = True
+        if self._gate.has_holding_periods:
+            return None
+        journey = Journey()
+        self._memory.ask(journey)
+        self._known.ask(journey, self._plans)
+        with connection.wrap_database_errors:
+            changed, *known = journey.run()
+        if self._memory.is_stale(changed):
+            return None
+        self._known.hear(*known)
+        try:
+            self._match_all()
+            earlier = self._earlier.foreseen if self._earlier else None
+            self._posting = foreseen(*self._touched(), earlier)
+            self._settle_all()
+        except NeedsTransaction:
+            return None
+        return self._written()
+
+    @property
+    def foreseen(self) -> Foreseen:
+        """The pass through the ledger's door of a batch that was decided ahead."""
+        assert isinstance(self._posting, Foreseen)
+        return self._posting
+
+    # -- both ------------------------------------------------------------------------------------
+
+    @property
+    def count(self) -> int:
+        """How many of the commands the batch carries."""
+        return len(self._told)
+
+    def answers(self) -> list[Answer]:
+        """Put the answers into words."""
+        return [tell() for tell in self._told]
+
+    def _match_all(self) -> None:
         self._gate.bar()
         for deed in self._deeds:
-            self.outcome.books.update(deed.books())
+            for market_id in deed.books():
+                self.outcome.touch(self._memory.markets[market_id])
             deed.match()
         self._match_ahead()
-        account_ids, hold_ids = self._touched()
-        with opened(account_ids, hold_ids, names_hold_accounts=True) as self._posting:
-            self._gate.look(self._posting.ledger)
-            for deed in self._deeds:
-                deed.settle(self)
-            answers = self._settle_all()
-            outcome = self.outcome
-            with raw_cursor() as cursor:
-                write_special(cursor, outcome.special_rows())
-                return write_rows(
-                    cursor,
-                    list(outcome.orders.values()),
-                    outcome.fills,
-                    list(outcome.changes.values()),
-                    meanwhile=lambda: [tell() for tell in answers],
-                )
+
+    def _written(self) -> Journey:
+        """All that was decided, as a journey. Nothing is added to the outcome after it."""
+        assert self._posting is not None
+        outcome, journey = self.outcome, Journey()
+        write_to(journey, self._posting)
+        write_special(journey, outcome.special_rows())
+        write_rows(journey, outcome.orders.values(), outcome.fills, outcome.changes.values())
+        events, tops = events_of(outcome, self._memory)
+        advance(journey, tops)
+        record_on(journey, events)
+        outcome.decided()
+        return journey
 
     # -- matching ahead ------------------------------------------------------------------------
 
@@ -143,7 +229,7 @@ class Batch:
         for index, plan in enumerate(self._plans):
             if isinstance(plan, Answer) or self._known.is_repeated(plan):
                 continue
-            self.outcome.books.add(plan.trading.id)
+            self.outcome.touch(plan.trading)
             room -= plan.match()
             if room < 0 and index:
                 self._take_back_from(index)
@@ -199,8 +285,11 @@ class Batch:
 
     # -- settling ------------------------------------------------------------------------------
 
-    def _settle_all(self) -> list[Telling]:
-        answers: list[Telling] = []
+    def _settle_all(self) -> None:
+        assert self._posting is not None
+        self._gate.look(self._posting.ledger)
+        for deed in self._deeds:
+            deed.settle(self)
         for index, plan in enumerate(self._plans):
             try:
                 told = self._settle(plan)
@@ -209,7 +298,7 @@ class Batch:
                 self._take_back_from(index, plan)
                 break
             if told is not None:
-                answers.append(told)
+                self._told.append(told)
             if isinstance(plan, PlacePlan) and self._halts(plan):
                 self._is_full = True
             elif not isinstance(plan, Answer) and plan.report is not None:
@@ -217,13 +306,14 @@ class Batch:
             if self._is_full:
                 self._take_back_from(index + 1)
                 break
-        return answers
 
     def _halts(self, step: PlacePlan | StopStep) -> bool:
         """Halt a market whose next trade would have left its band; the batch ends with that."""
         row = self.outcome.orders.get(step.order_id) or self.outcome.changes.get(step.order_id)
         if not step.halts or row is None or row.state == OrderState.REFUSED:
             return False
+        if self._is_ahead:
+            raise NeedsTransaction
         trading = step.trading
         change_market(
             self.outcome, trading, state=MarketState.HALTED,
@@ -250,7 +340,7 @@ class Batch:
 
     def _match_again(self, part: Part) -> None:
         """Match a command whose book has changed since; its accounts may not be locked."""
-        self.outcome.books.add(part.trading.id)
+        self.outcome.touch(part.trading)
         part.match()
         assert self._posting is not None
         ledger = self._posting.ledger
@@ -299,7 +389,7 @@ class Batch:
         if charges is None:
             return self._refuse(plan, refusal)
         row = self._known.named[plan.digest] = self.outcome.add_order(plan)
-        self.outcome.enter(row, plan, charges, *self._written())
+        self.outcome.enter(row, plan, charges, *self._paid())
         return partial(order_answer, plan.command, row, plan.trading)
 
     def _refuse(self, plan: PlacePlan, code: str) -> Telling:
@@ -321,7 +411,7 @@ class Batch:
             charges, refusal = self._pay_for(plan)
             if charges is None:
                 return partial(refused_answer, plan.command, refusal)
-            self.outcome.go_on(plan, charges, *self._written())
+            self.outcome.go_on(plan, charges, *self._paid())
         amended = amended_of(plan, charges)
         return partial(amend_answer, plan.command, amended)
 
@@ -357,7 +447,7 @@ class Batch:
             report = matching.cancel(book, step.order_id, step.user_id)
             self.end(Cancelled(gone, report), step.trading, step.at_id)
         else:
-            self.outcome.go_on(step, charges, *self._written())
+            self.outcome.go_on(step, charges, *self._paid())
         return charges is not None
 
     def _pay_for(self, plan: PlacePlan | AmendPlan) -> tuple[Charges | None, str]:
@@ -409,7 +499,7 @@ class Batch:
         exposure, quote_id = self._memory.exposure, step.trading.quote_id
         return exposure.refusal(step.user_id, quote_id, notional_minor, orders)
 
-    def _written(self) -> tuple[int, int]:
+    def _paid(self) -> tuple[int, int]:
         """The id of the last ledger item, and the ledger batch's name."""
         assert self._posting is not None
         return self._posting.ledger.next_id - 1, self.ledger_batch_id
@@ -473,7 +563,7 @@ class Batch:
         known = (
             self.outcome.changes.get(order_id)
             or self.outcome.orders.get(order_id)
-            or self._known.stored.get(order_id)
+            or self._known.find(order_id)
         )
         is_own = known and (known.user_id, known.market_id) == (
             plan.command.user_id, plan.trading.id,

@@ -94,7 +94,10 @@ class Book:
     `last_ticks` is the price of the last trade, 0 before the first.
     """
 
-    __slots__ = ("asks", "bids", "expiries", "journal", "last_ticks", "orders", "specials", "stops")
+    __slots__ = (
+        "_forgotten", "asks", "bids", "expiries", "journal", "last_ticks", "orders", "specials",
+        "stops",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.bids = Ladder(Side.BUY)
@@ -105,6 +108,7 @@ class Book:
         self.stops = Stops()
         self.last_ticks = 0
         self.journal: list[Order | tuple[Order, int] | tuple[Callable[[Book, Any], None], Any]] = []
+        self._forgotten = 0
 
     @classmethod
     def load(
@@ -281,16 +285,16 @@ class Book:
 
     def mark(self) -> int:
         """Remember this moment, to come back to it with `undo_to`."""
-        return len(self.journal)
+        return self._forgotten + len(self.journal)
 
     def undo_to(self, mark: int) -> None:
         """Bring the book back to a mark, places in the queues included.
 
         Cost: in proportion to what is undone. Later marks are void after it.
         """
-        journal = self.journal
-        assert 0 <= mark <= len(journal), "the mark is newer than the book, or was forgotten"
-        while len(journal) > mark:
+        journal, kept = self.journal, mark - self._forgotten
+        assert 0 <= kept <= len(journal), "the mark is newer than the book, or was forgotten"
+        while len(journal) > kept:
             change = journal.pop()
             if isinstance(change, tuple):
                 what, argument = change
@@ -311,13 +315,23 @@ class Book:
         order.level.lots += lots
 
     def forget(self) -> None:
-        """Drop the journal: what was done is durable. All marks are void after it.
+        """Drop the journal: what was done is durable. All marks are void after it."""
+        self.forget_to(self.mark())
 
-        Orders that left go with it, those first that left first: each holds on to its old
-        neighbours, and letting go of a long row from the wrong end would recurse down it.
+    def forget_to(self, mark: int) -> None:
+        """Drop the journal up to a mark: what was done until then is durable.
+
+        Earlier marks are void after it. Orders that left go with it, those first that left
+        first: each holds on to its old neighbours, and letting go of a long row from the
+        wrong end would recurse down it.
         """
-        self.journal.reverse()
-        self.journal.clear()
+        journal, count = self.journal, mark - self._forgotten
+        assert 0 <= count <= len(journal), "the mark is newer than the book, or was forgotten"
+        done = journal[:count]
+        del journal[:count]
+        self._forgotten = mark
+        done.reverse()
+        done.clear()
 
     # -- reads -----------------------------------------------------------------------------
 

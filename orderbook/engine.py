@@ -8,15 +8,14 @@ from collections.abc import Sequence
 from django.db import connection
 
 from edge.ids import batch_at, us_of
-from live.outbox import record
+from edge.journey import Answered, Journey
 from orderbook.agenda import Agenda, Work
 from orderbook.batch import Batch
-from orderbook.events import events_of
 from orderbook.memory import Memory
-from orderbook.outcome import Outcome
 from orderbook.venue_clock import VenueClock
 from orderbook.venue_models import VenueTime
 from sequencer.commands import Answer, Command
+from wallet.door import lock_unchanged
 
 MICROSECONDS = 1_000_000
 KEEP_TIME = """
@@ -25,6 +24,40 @@ ON CONFLICT (shard) DO UPDATE SET now_us = excluded.now_us
 """
 LOOK_EVERY_S = 0.2
 """How often an idle writer looks whether an operator asked for something."""
+
+
+class Ahead:
+    """A batch that was decided ahead; see `sequencer.engine.Decided`."""
+
+    def __init__(self, engine: MarketEngine, batch: Batch, journey: Journey) -> None:
+        self.batch = batch
+        self.count = batch.count
+        self._engine = engine
+        self._journey = journey
+
+    def write_on(self, journey: Journey) -> None:
+        """Lock what the batch was decided on, if it is unchanged, and write."""
+        lock_unchanged(journey, self.batch.foreseen)
+        journey.then(self._journey)
+
+    def left(self, answered: Answered) -> None:
+        """The batch is written, and all but committed."""
+        [[_, xid]] = answered.fetchall()
+        self.batch.foreseen.left(xid)
+
+    def answers(self) -> list[Answer]:
+        """Put the answers into words."""
+        return self.batch.answers()
+
+    def committed(self) -> None:
+        """The batch is durable."""
+        self.batch.outcome.keep()
+        self._engine.ended(self)
+
+    def rolled_back(self) -> None:
+        """The batch never happened, nor any after it."""
+        self.batch.outcome.take_back()
+        self._engine.ended(self)
 
 
 class MarketEngine:
@@ -39,14 +72,15 @@ class MarketEngine:
     def __init__(self, shard: int) -> None:
         self.memory = Memory(shard)
         self.agenda = Agenda(self.memory)
-        self._outcome: Outcome | None = None
+        self._batch: Batch | None = None
+        self._ahead: Ahead | None = None
         self._work: Work | None = None
         self.clock = VenueClock(wall_us=0, counter_us=0)
         self._looked_s = 0.0
 
     def load(self) -> None:
         """Rebuild the books, holds, accounts and the clock from the database."""
-        self._outcome = self._work = None
+        self._batch = self._ahead = self._work = None
         self.memory.load()
         self.agenda.clear()
         stored = VenueTime.objects.filter(shard=self.memory.shard).first()
@@ -59,39 +93,75 @@ class MarketEngine:
 
     def execute(self, commands: Sequence[Command], /) -> list[Answer]:
         """Decide and write a batch, what is due before it; see `orderbook.batch`."""
-        sequence = self.memory.refresh()
+        self.memory.refresh()
         now_us = self._now_us()
         self.agenda.look(now_us)
         work = self._work = self.agenda.work(now_us)
         if work is not None and work.is_alone:
             commands = []
-        newest = self.memory.newest_order_id
-        batch_id = batch_at(now_us, sequence=sequence, after_id=newest)
         deeds = work.deeds if work else []
-        batch = Batch(self.memory, commands, batch_id, deeds=deeds, now_us=now_us)
-        self._outcome = batch.outcome
+        batch_id = self._batch_id(now_us)
+        batch = self._batch = Batch(self.memory, commands, batch_id, deeds=deeds, now_us=now_us)
         answers = batch.run()
         if work is not None:
             with connection.cursor() as cursor:
                 cursor.execute(KEEP_TIME, [self.memory.shard, now_us])
-        record(events_of(batch.outcome, self.memory))
         return answers
 
     def committed(self) -> None:
         """The batch is durable."""
-        if self._outcome is not None:
-            self._outcome.keep()
-            self._outcome = None
+        if self._batch is not None:
+            self._batch.outcome.keep()
+            self._batch = None
         if self._work is not None:
             self.agenda.succeeded()
 
     def rolled_back(self) -> None:
         """The batch never happened."""
-        if self._outcome is not None:
-            self._outcome.take_back()
-            self._outcome = None
+        if self._batch is not None:
+            self._batch.outcome.take_back()
+            self._batch = None
         if self._work is not None:
             self.agenda.failed(self._work, self.clock.now_us)
+
+    def did_upkeep(self) -> bool:
+        """Say whether the last batch did more than its commands."""
+        return self._work is not None
+
+    # -- ahead -----------------------------------------------------------------------------------
+
+    def decide(self, commands: Sequence[Command], /) -> Ahead | None:
+        """Decide a batch while the one before may be under way still; see `orderbook.batch`."""
+        now_us = self._now_us()
+        if self._ahead is None:
+            self.agenda.look(now_us)
+        elif self.agenda.is_look_due(now_us):
+            return None
+        due_us = self.agenda.next_us()
+        if due_us and due_us <= now_us:
+            return None
+        earlier = self._ahead.batch if self._ahead else None
+        batch_id = self._batch_id(now_us)
+        batch = Batch(self.memory, commands, batch_id, now_us=now_us, earlier=earlier)
+        try:
+            journey = batch.decide()
+        except BaseException:
+            batch.outcome.take_back()
+            raise
+        if journey is None:
+            batch.outcome.take_back()
+            return None
+        self._ahead = Ahead(self, batch, journey)
+        return self._ahead
+
+    def ended(self, ahead: Ahead) -> None:
+        """A batch that was decided ahead is durable, or taken back."""
+        if self._ahead is ahead:
+            self._ahead = None
+
+    def _batch_id(self, now_us: int) -> int:
+        newest = self.memory.newest_order_id
+        return batch_at(now_us, sequence=self.memory.sequence, after_id=newest)
 
     # -- the clock -----------------------------------------------------------------------------
 
@@ -113,10 +183,6 @@ class MarketEngine:
         if not due_us:
             return longest_s
         return min(longest_s, max(0.001, (due_us - self._now_us()) / MICROSECONDS))
-
-    def did_upkeep(self) -> bool:
-        """Say whether the last batch did more than its commands."""
-        return self._work is not None
 
     def wall_us(self) -> int:
         """The computer's clock; a test may step it."""

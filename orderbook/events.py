@@ -10,7 +10,7 @@ import msgspec
 from live.events import Event
 from orderbook.book import Side
 from orderbook.market_data.checksum import CHECKED_LEVELS, book_checksum
-from orderbook.market_data.feed import Top, advance
+from orderbook.market_data.feed import Top
 from orderbook.market_data.messages import Level, MarketChange, OrderMoved, Trade
 from orderbook.memory import STATE_NAMES, Memory, Trading
 from orderbook.models import OrderState
@@ -22,24 +22,27 @@ _SIDES = {1: "buy", 2: "sell"}
 _STATES = {state.value: state.name.lower() for state in OrderState}
 
 
-def events_of(outcome: Outcome, memory: Memory) -> list[Event]:
+def events_of(outcome: Outcome, memory: Memory) -> tuple[list[Event], list[Top]]:
     """Tell a batch: for each market `market.<code>`, and `orders` for the orders' owners.
 
-    Numbers each market's change in its feed row: call it once a batch, in its transaction.
+    Numbers each market's change in memory: call it once a batch. Answers the events, and what
+    the markets' feed rows become.
     """
     batch = str(outcome.first_order_id)
+    changes, tops = _market_changes(outcome, memory, batch)
     events = [
-        Event(f"market.{change.market}", batch, msgspec.json.encode(change))
-        for change in _market_changes(outcome, memory, batch)
+        Event(f"market.{change.market}", batch, msgspec.json.encode(change)) for change in changes
     ]
     moved = list(_orders_moved(outcome, memory))
     for start in range(0, len(moved), ORDERS_PER_EVENT):
         part = moved[start : start + ORDERS_PER_EVENT]
         events.append(Event("orders", batch, msgspec.json.encode(part)))
-    return events
+    return events, tops
 
 
-def _market_changes(outcome: Outcome, memory: Memory, batch: str) -> Iterator[MarketChange]:
+def _market_changes(
+    outcome: Outcome, memory: Memory, batch: str
+) -> tuple[list[MarketChange], list[Top]]:
     fills: dict[int, list[NewFill]] = defaultdict(list)
     levels: dict[int, list[Level]] = defaultdict(list)
     for fill in outcome.fills:
@@ -50,13 +53,21 @@ def _market_changes(outcome: Outcome, memory: Memory, batch: str) -> Iterator[Ma
             Level(side, price_ticks * terms.tick_minor, lots * terms.lot_units)
         )
     touched = [memory.markets[id] for id in sorted(levels.keys() | outcome.turned)]
-    sequences = advance([_top(trading, fills[trading.id]) for trading in touched])
+    memory.know_sequences(touched)
+    changes: list[MarketChange] = []
+    tops: list[Top] = []
     for trading in touched:
-        yield MarketChange(
-            trading.code, sequences[trading.id], batch, _checksum(trading),
-            [_trade(fill, trading) for fill in fills[trading.id]], levels[trading.id],
-            STATE_NAMES[trading.state],
+        assert trading.feed_sequence is not None
+        trading.feed_sequence += 1
+        tops.append(_top(trading, fills[trading.id]))
+        changes.append(
+            MarketChange(
+                trading.code, trading.feed_sequence, batch, _checksum(trading),
+                [_trade(fill, trading) for fill in fills[trading.id]], levels[trading.id],
+                STATE_NAMES[trading.state],
+            )
         )  # fmt: skip
+    return changes, tops
 
 
 def _top(trading: Trading, fills: list[NewFill]) -> Top:
@@ -67,7 +78,9 @@ def _top(trading: Trading, fills: list[NewFill]) -> Top:
     last = (0, 0, 0)
     if fills:
         last = (fills[-1].price_ticks * tick, fills[-1].quantity_lots * lot, fills[-1].id)
-    return Top(trading.id, bid[0] * tick, bid[1] * lot, ask[0] * tick, ask[1] * lot, *last)
+    assert trading.feed_sequence is not None
+    prices = (bid[0] * tick, bid[1] * lot, ask[0] * tick, ask[1] * lot)
+    return Top(trading.id, trading.feed_sequence, *prices, *last)
 
 
 def _checksum(trading: Trading) -> int:

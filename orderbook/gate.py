@@ -7,7 +7,7 @@ sellers received lately once their wallets are locked. Most batches read nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from accounts.regions import regions_of
@@ -15,8 +15,9 @@ from orderbook.book import Side
 from orderbook.eligibility import refusal_of
 from orderbook.matching import Refusal
 from orderbook.memory import Memory
-from orderbook.plans import PlacePlan
+from orderbook.plans import PlacePlan, Plan
 from orderbook.steps import Step
+from sequencer.commands import Answer
 from wallet.items import Hold, Item, Transfer
 from wallet.ledger import Ledger
 from wallet.ownership import received_since
@@ -26,9 +27,15 @@ UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Gate:
-    """The orders of one batch whose units have rules."""
+    """The orders of one batch whose units have rules.
 
-    def __init__(self, plans: Iterable[object], memory: Memory, now_us: int) -> None:
+    `has_holding_periods`: what sellers received lately must be read with their wallets locked.
+    """
+
+    def __init__(self, plans: Sequence[Plan | Answer], memory: Memory, now_us: int) -> None:
+        self.has_holding_periods = any(
+            not isinstance(plan, Answer) and plan.trading.ownership.holding_s for plan in plans
+        )
         self._plans = [
             plan for plan in plans if isinstance(plan, PlacePlan) and plan.trading.is_guarded
         ]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
-from edge.postgres import array, raw_cursor, uuid_array
+from django.db import connection
+
+from edge.journey import Answered, Journey, array
+from edge.postgres import uuid_array
 from orderbook.instructions import Place, SelfTrade, Side, TimeInForce
 from orderbook.memory import Memory
+from orderbook.outcome import Outcome
 from orderbook.plans import AmendPlan, CancelAllPlan, CancelPlan, PlacePlan, Plan
-from orderbook.rows import NewOrder, StoredOrder
+from orderbook.rows import NewOrder, OrderChange, StoredOrder
 from sequencer.commands import Answer
 
 NAMED_BY_DIGEST = """
-SELECT order_id, digest FROM orderbook_clientorder WHERE digest = ANY(%s::uuid[])
+SELECT order_id, digest FROM orderbook_clientorder WHERE digest = ANY($1::uuid[])
 """
 STORED_BY_ID = """
 SELECT o.id, o.market_id, user_id, side, time_in_force, price_ticks, quantity_lots,
@@ -21,53 +25,85 @@ SELECT o.id, o.market_id, user_id, side, time_in_force, price_ticks, quantity_lo
        kind, self_trade, coalesce(stop_ticks, 0), coalesce(minimum_lots, 0),
        coalesce(peak_lots, 0), coalesce(expires_us, 0), coalesce(partner_id, 0)
   FROM orderbook_order AS o LEFT JOIN orderbook_specialorder AS s ON s.id = o.id
- WHERE o.id = ANY(%s::bigint[])
+ WHERE o.id = ANY($1::bigint[])
 """
+
+
+class Earlier(Protocol):
+    """The batch before this one, if it is under way still."""
+
+    @property
+    def outcome(self) -> Outcome: ...
+    @property
+    def named(self) -> dict[bytes, StoredOrder | NewOrder]: ...
 
 
 class Known:
     """The orders of earlier batches that a batch needs, and those that it places itself.
 
     `named` says which order a client order id means, and is added to as orders are written.
+    `earlier` is what was decided just before and may not be committed yet.
     """
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, earlier: Earlier | None = None) -> None:
         self.named: dict[bytes, StoredOrder | NewOrder] = {}
         self.stored: dict[int, StoredOrder] = {}
         self._memory = memory
+        self._earlier = earlier
         self._claimed: dict[bytes, int] = {}
         self._placed: dict[int, Place] = {}
+        self._digests: list[bytes] = []
+        self._ids: set[int] = set()
 
-    def look_up(self, plans: Sequence[Plan | Answer]) -> None:
-        """Read the orders that the batch's client order ids name already, and those to cancel."""
-        digests: list[bytes] = []
-        ids: set[int] = set()
+    def ask(self, journey: Journey, plans: Sequence[Plan | Answer]) -> None:
+        """Ask which orders the batch's client order ids name already, and for those to change."""
         for plan in plans:
             if isinstance(plan, PlacePlan | AmendPlan | CancelPlan) and plan.digest is not None:
-                digests.append(plan.digest)
+                self._digests.append(plan.digest)
             if isinstance(plan, CancelPlan) and not plan.trading.book.is_live(plan.order_id):
-                ids.add(plan.order_id)
+                self._ids.add(plan.order_id)
             elif isinstance(plan, AmendPlan):
-                ids.add(plan.found_id)
-        named: dict[int, bytes] = {}
-        with raw_cursor() as cursor:
-            if digests:
-                cursor.execute(NAMED_BY_DIGEST, (uuid_array(digests),), prepare=True, binary=True)
-                named = {order_id: digest.bytes for order_id, digest in cursor.fetchall()}
-            ids.update(named)
-            self._read(cursor, ids)
-            guards = {named_id: self.stored[named_id].partner_id for named_id in named}
-            self._read(cursor, set(guards.values()))
-        for order_id, digest in named.items():
-            stored = self.stored[order_id]
-            stored.guard = self.stored.get(guards[order_id])
-            self.named[digest] = stored
+                self._ids.add(plan.found_id)
+        self._ids.discard(0)
+        journey.add(NAMED_BY_DIGEST, uuid_array(self._digests))
+        journey.add(STORED_BY_ID, array(self._ids))
 
-    def _read(self, cursor: Any, ids: set[int]) -> None:
-        ids.discard(0)
-        if ids:
-            cursor.execute(STORED_BY_ID, (array(ids),), prepare=True, binary=True)
-            self.stored.update((row[0], StoredOrder(*row)) for row in cursor.fetchall())
+    def hear(self, named: Answered, stored: Answered) -> None:
+        """Take in what was answered, and look up the orders that were named."""
+        self._take_in(stored)
+        found = {order_id: digest.bytes for order_id, digest in named.fetchall()}
+        if found:
+            self._read(found.keys())
+        guards = {order_id: self.stored[order_id].partner_id for order_id in found}
+        self._read(set(guards.values()))
+        for order_id, digest in found.items():
+            order = self.stored[order_id]
+            order.guard = self.stored.get(guards[order_id])
+            self.named[digest] = order
+        if self._earlier is not None:
+            placed = self._earlier.named
+            self.named |= {digest: placed[digest] for digest in self._digests if digest in placed}
+
+    def find(self, order_id: int) -> StoredOrder | NewOrder | OrderChange | None:
+        """An order of an earlier batch, as far as it is known here; its state is right."""
+        if self._earlier is not None:
+            outcome = self._earlier.outcome
+            found = outcome.changes.get(order_id) or outcome.orders.get(order_id)
+            if found is not None:
+                return found
+        return self.stored.get(order_id)
+
+    def _read(self, ids: Iterable[int]) -> None:
+        missing = {id for id in ids if id and id not in self.stored}
+        if missing:
+            journey = Journey()
+            journey.add(STORED_BY_ID, array(missing))
+            with connection.wrap_database_errors:
+                [found] = journey.run()
+            self._take_in(found)
+
+    def _take_in(self, found: Answered) -> None:
+        self.stored.update((row[0], StoredOrder(*row)) for row in found.fetchall())
 
     def begin(self) -> None:
         """Before matching ahead: the client order ids that are used up already."""
@@ -98,7 +134,9 @@ class Known:
 
     def _asked(self, order_id: int) -> Place | None:
         """How an order was asked for, in this batch or an earlier one."""
-        stored = self.stored.get(order_id)
+        stored: StoredOrder | NewOrder | None = self.stored.get(order_id)
+        if stored is None and self._earlier is not None:
+            stored = self._earlier.outcome.orders.get(order_id)
         if stored is None:
             return self._placed.get(order_id)
         return Place(

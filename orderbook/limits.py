@@ -2,7 +2,7 @@
 
     exposure.add(user_id, quote_id, 1, notional_minor)        # an order waits
     exposure.add(user_id, quote_id, 0, -traded_minor)         # some of it traded
-    exposure.undo(); exposure.forget()                        # the batch failed; is durable
+    exposure.undo_to(mark); exposure.forget_to(mark)          # the batch failed; is durable
 
 The notional of an order is what its waiting lots come to at its price, whichever its side.
 Counted on one shard, because shards share nothing.
@@ -27,7 +27,7 @@ NO_LIMIT = Limit()
 class Exposure:
     """What each person has waiting, and what they may. One thread."""
 
-    __slots__ = ("_journal", "everybodys", "notional", "orders", "own")
+    __slots__ = ("_forgotten", "_journal", "everybodys", "notional", "orders", "own")
 
     def __init__(self) -> None:
         self.orders: defaultdict[int, int] = defaultdict(int)
@@ -35,6 +35,7 @@ class Exposure:
         self.everybodys = NO_LIMIT
         self.own: dict[int, Limit] = {}
         self._journal: list[tuple[int, int, int, int]] = []
+        self._forgotten = 0
 
     def add(self, user_id: int, quote_id: int, orders: int, notional_minor: int) -> None:
         """Count orders and notional in (or out, below zero)."""
@@ -52,15 +53,25 @@ class Exposure:
         waiting = self.notional.get((user_id, quote_id), 0)
         return "open_notional_exceeded" if waiting + notional_minor > limit.notional_minor else ""
 
-    def undo(self) -> None:
-        """Take back all since the last `forget`."""
-        for user_id, quote_id, orders, notional_minor in reversed(self._journal):
+    def mark(self) -> int:
+        """Remember this moment, to come back to it with `undo_to`."""
+        return self._forgotten + len(self._journal)
+
+    def undo_to(self, mark: int) -> None:
+        """Take back all since a mark."""
+        kept = mark - self._forgotten
+        for user_id, quote_id, orders, notional_minor in reversed(self._journal[kept:]):
             self._count(user_id, quote_id, -orders, -notional_minor)
-        self._journal.clear()
+        del self._journal[kept:]
+
+    def forget_to(self, mark: int) -> None:
+        """What was counted until a mark is durable. Earlier marks are void after it."""
+        del self._journal[: mark - self._forgotten]
+        self._forgotten = mark
 
     def forget(self) -> None:
-        """What was counted is durable."""
-        self._journal.clear()
+        """All that was counted is durable."""
+        self.forget_to(self.mark())
 
     def clear(self) -> None:
         """Nobody has anything waiting. The limits stay."""

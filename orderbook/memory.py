@@ -13,7 +13,7 @@ from functools import partial
 import msgspec
 from django.db import connection, transaction
 
-from edge.postgres import raw_cursor
+from edge.journey import Answered, Journey
 from orderbook.auction import collect
 from orderbook.bands import band_around, is_beyond, place_within
 from orderbook.book import Book, Order, Side, Special
@@ -21,6 +21,7 @@ from orderbook.eligibility import ends_us
 from orderbook.instructions import Conditions, Place, SelfTrade, TimeInForce
 from orderbook.lifecycle import Schedule
 from orderbook.limits import NO_LIMIT, Exposure, Limit
+from orderbook.market_data.feed import newest_sequences
 from orderbook.matching import (
     Dropped,
     MarketState,
@@ -42,10 +43,10 @@ HAS_CHANGED = """
 SELECT coalesce(sum(m.revision), 0)::bigint + count(*),
        EXISTS (SELECT FROM orderbook_instruction AS i
                  JOIN orderbook_market AS o ON o.id = i.market_id
-                WHERE i.state = 0 AND o.shard = %s)
-  FROM orderbook_market AS m WHERE m.shard = %s
+                WHERE i.state = 0 AND o.shard = $1),
+       nextval('orderbook_batch_sequence')
+  FROM orderbook_market AS m WHERE m.shard = $1
 """
-REVISIONS = HAS_CHANGED.replace("EXISTS", "nextval('orderbook_batch_sequence'),\n       EXISTS")
 NEWEST_ORDER = "SELECT coalesce(max(id), 0) FROM orderbook_order WHERE market_id = ANY(%s)"
 LAST_PRICE = """
 SELECT price_ticks FROM orderbook_fill WHERE market_id = %s ORDER BY id DESC LIMIT 1
@@ -74,14 +75,16 @@ class Trading:
 
     __slots__ = (
         "_collected", "base_id", "book", "code", "dynamic_band_bps", "ends_us", "fee_account_id",
-        "id", "is_guarded", "ownership", "quote_code", "quote_id", "reference_ticks",
-        "revision", "schedule", "state", "static_band_bps", "terms", "uncross_ticks",
+        "feed_sequence", "id", "is_guarded", "ownership", "quote_code", "quote_id",
+        "reference_ticks", "revision", "schedule", "state", "static_band_bps", "terms",
+        "uncross_ticks",
     )  # fmt: skip
 
     def __init__(self, market: Market) -> None:
         self.id = market.pk
         self.book = Book()
         self.fee_account_id = 0
+        self.feed_sequence: int | None = None
         self._collected: dict[int, list[int]] | None = None
         self.adopt(market)
 
@@ -221,6 +224,7 @@ class Memory:
         self.watched: dict[int | None, list[tuple[int, int]]] = {}
         """The orders (market, order) of API keys that have a dead man's switch."""
         self.has_instructions = False
+        self.sequence = 0
         self.newest_order_id = 0
         self._accounts: dict[tuple[int, int], int] = {}
         self._revision = 0
@@ -237,28 +241,41 @@ class Memory:
         with transaction.atomic():
             self.refresh()
 
-    def refresh(self) -> int:
+    def refresh(self) -> None:
         """Notice markets that an operator made or changed since the last batch.
 
-        One small look-up when nothing changed, which also gives the number of the next batch:
-        the batch's ids grow with it, so they are time priority. New markets are loaded with
-        their orders. Inside a transaction.
+        One small look-up when nothing changed. New markets are loaded with their orders.
+        Inside a transaction.
         """
-        with raw_cursor() as cursor:
-            row = cursor.execute(REVISIONS, (self.shard, self.shard), prepare=True).fetchone()
-        assert row is not None
-        revision, sequence, self.has_instructions = row
+        journey = Journey()
+        self.ask(journey)
+        with connection.wrap_database_errors:
+            [changed] = journey.run()
+        revision = self.hear(changed)
         if revision != self._revision:
             self._adopt_markets()
             self._revision = revision
-        return int(sequence)
 
-    def is_stale(self) -> bool:
-        """Say whether an operator changed a market, or asked for something. Changes nothing."""
-        with connection.cursor() as cursor:
-            cursor.execute(HAS_CHANGED, [self.shard, self.shard])
-            revision, has_instructions = cursor.fetchone()
-        return bool(revision != self._revision or has_instructions)
+    def ask(self, journey: Journey) -> None:
+        """Ask whether anything has changed; see `hear`."""
+        journey.add(HAS_CHANGED, self.shard)
+
+    def hear(self, changed: Answered) -> int:
+        """Take in the answer: the markets' revision, whether operators wait, the next sequence.
+
+        Ids of batches differ by the sequence where two shards meet in one tick of the clock.
+        """
+        [[revision, self.has_instructions, self.sequence]] = changed.fetchall()
+        return int(revision)
+
+    def is_stale(self, changed: Answered | None = None) -> bool:
+        """Say whether an operator changed a market, or asked for something. Changes no market."""
+        if changed is None:
+            journey = Journey()
+            self.ask(journey)
+            with connection.wrap_database_errors:
+                [changed] = journey.run()
+        return self.hear(changed) != self._revision or self.has_instructions
 
     def _adopt_markets(self) -> None:
         markets = list(
@@ -357,6 +374,13 @@ class Memory:
     def forget_markets(self) -> None:
         """A batch that turned markets failed: read their rows again with the next."""
         self._revision = 0
+
+    def know_sequences(self, markets: Iterable[Trading]) -> None:
+        """Read the numbers of markets' last changes, where they are not known."""
+        missing = {trading.id: trading for trading in markets if trading.feed_sequence is None}
+        if missing:
+            for market_id, sequence in newest_sequences(missing).items():
+                missing[market_id].feed_sequence = sequence
 
     # -- accounts ----------------------------------------------------------------------------
 

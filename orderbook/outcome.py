@@ -31,14 +31,22 @@ class Outcome:
         self.fills: list[NewFill] = []
         self.changes: dict[int, OrderChange] = {}
         self.levels: set[tuple[int, Side, int]] = set()
-        self.books: set[int] = set()
+        self.books: dict[int, int] = {}
         self.accounts_known: list[tuple[int, int]] = []
         self.has_turned_markets = False
         self.turned: set[int] = set()
         self._memory = memory
+        self._exposure_before = memory.exposure.mark()
         self._holds_before: dict[int, tuple[int, int, int | None]] = {}
         self._specials: dict[int, SpecialRow] = {}
         self._requeued = 0
+        self._ends: dict[int, int] = {}
+        self._exposure_end = 0
+
+    def touch(self, trading: Trading) -> None:
+        """Remember how a market's book was, before the batch changes it."""
+        if trading.id not in self.books:
+            self.books[trading.id] = trading.book.mark()
 
     # -- deciding ------------------------------------------------------------------------------
 
@@ -313,25 +321,35 @@ class Outcome:
 
     # -- afterwards ----------------------------------------------------------------------------
 
-    def keep(self) -> None:
-        """The batch is durable."""
-        self._memory.exposure.forget()
-        for market_id in self.books:
-            self._memory.markets[market_id].book.forget()
-        newest = [row.priority_id for row in self._specials.values()]
+    def decided(self) -> None:
+        """Nothing is added to the batch any more: note how far it goes in the journals."""
         memory = self._memory
+        self._ends = {id: memory.markets[id].book.mark() for id in self.books}
+        self._exposure_end = memory.exposure.mark()
+        newest = [row.priority_id for row in self._specials.values()]
         memory.newest_order_id = max((memory.newest_order_id, *self.orders, *newest))
 
+    def keep(self) -> None:
+        """The batch is durable. Another that was decided after it may not be."""
+        memory = self._memory
+        memory.exposure.forget_to(self._exposure_end)
+        for market_id, mark in self._ends.items():
+            memory.markets[market_id].book.forget_to(mark)
+
     def take_back(self) -> None:
-        """The batch never happened: memory becomes what it was before."""
-        for market_id in self.books:
-            self._memory.markets[market_id].book.undo_to(0)
+        """The batch never happened, nor any after it: memory becomes what it was before."""
+        memory = self._memory
+        for market_id, mark in self.books.items():
+            memory.markets[market_id].book.undo_to(mark)
+            memory.markets[market_id].feed_sequence = None
+        for market_id in self.turned:
+            memory.markets[market_id].feed_sequence = None
         for order_id, before in self._holds_before.items():
-            self._memory.set_hold(order_id, *before)
-        self._memory.exposure.undo()
-        self._memory.forget_accounts(self.accounts_known)
+            memory.set_hold(order_id, *before)
+        memory.exposure.undo_to(self._exposure_before)
+        memory.forget_accounts(self.accounts_known)
         if self.has_turned_markets:
-            self._memory.forget_markets()
+            memory.forget_markets()
 
     def level_changes(self) -> Iterator[tuple[int, str, int, int]]:
         """What the batch left at each price it touched: market, side, price in ticks, lots."""

@@ -1,54 +1,55 @@
-"""Orders and fills as one batch writes them: COPY for what is new, one UPDATE for the rest."""
+"""Orders and fills as one batch writes them: an INSERT for what is new, one UPDATE for the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from struct import Struct
-from typing import Any, TypeVar
 
-import psycopg
-
-from edge.postgres import array, copying, int64_field, text_field
+from edge.journey import Journey, Rows, array, int8, row, text
 from orderbook.instructions import NO_CONDITIONS, Conditions, OrderType, SelfTrade
 from orderbook.models import OrderState
 
-COPY_ORDERS = """
-COPY orderbook_order (id, market_id, user_id, side, time_in_force, price_ticks, quantity_lots,
-    entry_state, taken_lots, taken_minor, taken_fee_minor, state, remaining_lots, made_minor,
-    made_fee_minor, kind, self_trade, client_order_id, refusal, hold_id, ended_id, key_id)
-FROM STDIN WITH (FORMAT binary)
+WRITE_ORDERS = """
+INSERT INTO orderbook_order (id, market_id, user_id, side, time_in_force, price_ticks,
+    quantity_lots, entry_state, taken_lots, taken_minor, taken_fee_minor, state, remaining_lots,
+    made_minor, made_fee_minor, kind, self_trade, client_order_id, refusal, hold_id, ended_id,
+    key_id)
+SELECT * FROM unnest($1::orderbook_order_row[])
 """
-COPY_FILLS = """
-COPY orderbook_fill (id, market_id, taker_side, price_ticks, quantity_lots, amount_minor,
+WRITE_FILLS = """
+INSERT INTO orderbook_fill (id, market_id, taker_side, price_ticks, quantity_lots, amount_minor,
     maker_order_id, taker_order_id, maker_user_id, taker_user_id, maker_fee_minor,
     taker_fee_minor, ledger_batch_id, is_auction)
-FROM STDIN WITH (FORMAT binary)
+SELECT * FROM unnest($1::orderbook_fill_row[])
 """
-COPY_CLIENT_ORDERS = """
-COPY orderbook_clientorder (digest, order_id) FROM STDIN WITH (FORMAT binary)
+WRITE_CLIENT_ORDERS = """
+INSERT INTO orderbook_clientorder (digest, order_id)
+SELECT * FROM unnest($1::orderbook_clientorder_row[])
 """
 CHANGE_ORDERS = """
-UPDATE orderbook_order AS o
-   SET remaining_lots = o.remaining_lots - u.lots - u.reduced,
-       made_minor = o.made_minor + u.minor,
-       made_fee_minor = o.made_fee_minor + u.fee,
-       state = u.state,
-       ended_id = u.ended_id,
-       hold_id = coalesce(u.hold_id, o.hold_id)
-  FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
-              %s::smallint[], %s::bigint[], %s::bigint[])
-    AS u(id, lots, reduced, minor, fee, state, ended_id, hold_id)
- WHERE o.id = u.id AND o.state = 0 AND o.id = ANY(%s::bigint[])
+WITH changed AS (
+    UPDATE orderbook_order AS o
+       SET remaining_lots = o.remaining_lots - u.lots - u.reduced,
+           made_minor = o.made_minor + u.minor,
+           made_fee_minor = o.made_fee_minor + u.fee,
+           state = u.state,
+           ended_id = u.ended_id,
+           hold_id = coalesce(u.hold_id, o.hold_id)
+      FROM unnest((SELECT $1::orderbook_order_change[])) AS u
+     WHERE o.id = u.id AND o.state = 0 AND o.id = ANY($2::bigint[]) RETURNING 1
+)
+SELECT edge_expect(count(*), $3, 'an order changed that was not open') FROM changed
 """
 """The ids come twice: a join alone does not tell PostgreSQL which months to leave out."""
 
-Told = TypeVar("Told")
-
-_ORDER = Struct("!h iq ii iq ih ih iq iq ih iq iq iq ih iq iq iq ih ih").pack
-_FILL = Struct("!h iq ii ih iq iq iq iq iq iq iq iq iq iq i?").pack
-_CLIENT_ORDER = Struct("!h i16s iq").pack
+_ORDER = Struct("!i iiq iii iiq iih iih iiq iiq iih iiq iiq iiq iih iiq iiq iiq iih iih").pack
+_FILL = Struct("!ii iiq iii iih iiq iiq iiq iiq iiq iiq iiq iiq iiq iiq ii?").pack
+_FILL_BYTES = 4 + 11 * 16 + 12 + 10 + 9
+_CHANGE = Struct("!i iiq iiq iiq iiq iiq iih").pack
+_CLIENT_ORDER = Struct("!ii ii16s iiq").pack
+_CLIENT_ORDER_BYTES = 4 + 24 + 16
 
 
 @dataclass(slots=True)
@@ -91,19 +92,18 @@ class NewOrder:
         return (*_content(self), self.guard and _content(self.guard))
 
     def packed(self) -> bytes:
-        """The row for COPY."""
+        """An `orderbook_order_row`."""
         head = _ORDER(
-            22, 8, self.id, 4, self.market_id, 8, self.user_id, 2, self.side,
-            2, self.time_in_force, 8, self.price_ticks, 8, self.quantity_lots,
-            2, self.entry_state, 8, self.taken_lots, 8, self.taken_minor,
-            8, self.taken_fee_minor, 2, self.state, 8, self.remaining_lots, 8, self.made_minor,
-            8, self.made_fee_minor, 2, self.kind, 2, self.self_trade,
+            22, 20, 8, self.id, 23, 4, self.market_id, 20, 8, self.user_id, 21, 2, self.side,
+            21, 2, self.time_in_force, 20, 8, self.price_ticks, 20, 8, self.quantity_lots,
+            21, 2, self.entry_state, 20, 8, self.taken_lots, 20, 8, self.taken_minor,
+            20, 8, self.taken_fee_minor, 21, 2, self.state, 20, 8, self.remaining_lots,
+            20, 8, self.made_minor, 20, 8, self.made_fee_minor, 21, 2, self.kind,
+            21, 2, self.self_trade,
         )  # fmt: skip
-        return b"".join(
-            (
-                head, text_field(self.client_order_id), text_field(self.refusal),
-                int64_field(self.hold_id), int64_field(self.ended_id), int64_field(self.key_id),
-            )
+        return row(
+            head + text(self.client_order_id) + text(self.refusal)
+            + int8(self.hold_id) + int8(self.ended_id) + int8(self.key_id)
         )  # fmt: skip
 
 
@@ -174,6 +174,14 @@ class OrderChange:
     ended_id: int | None = None
     hold_id: int | None = None
 
+    def packed(self) -> bytes:
+        """An `orderbook_order_change`."""
+        head = _CHANGE(
+            8, 20, 8, self.id, 20, 8, self.lots, 20, 8, self.reduced_lots,
+            20, 8, self.made_minor, 20, 8, self.made_fee_minor, 21, 2, self.state,
+        )  # fmt: skip
+        return row(head + int8(self.ended_id) + int8(self.hold_id))
+
 
 @dataclass(frozen=True, slots=True)
 class NewFill:
@@ -195,70 +203,35 @@ class NewFill:
     is_auction: bool = False
 
     def packed(self) -> bytes:
-        """The row for COPY."""
+        """An `orderbook_fill_row`."""
         return _FILL(
-            14, 8, self.id, 4, self.market_id, 2, self.taker_side, 8, self.price_ticks,
-            8, self.quantity_lots, 8, self.amount_minor, 8, self.maker_order_id,
-            8, self.taker_order_id, 8, self.maker_user_id, 8, self.taker_user_id,
-            8, self.maker_fee_minor, 8, self.taker_fee_minor, 8, self.ledger_batch_id,
-            1, self.is_auction,
+            _FILL_BYTES, 14, 20, 8, self.id, 23, 4, self.market_id, 21, 2, self.taker_side,
+            20, 8, self.price_ticks, 20, 8, self.quantity_lots, 20, 8, self.amount_minor,
+            20, 8, self.maker_order_id, 20, 8, self.taker_order_id, 20, 8, self.maker_user_id,
+            20, 8, self.taker_user_id, 20, 8, self.maker_fee_minor, 20, 8, self.taker_fee_minor,
+            20, 8, self.ledger_batch_id, 16, 1, self.is_auction,
         )  # fmt: skip
 
 
 def write_rows(
-    cursor: psycopg.Cursor[Any],
-    orders: Sequence[NewOrder],
+    journey: Journey,
+    orders: Iterable[NewOrder],
     fills: Sequence[NewFill],
-    changes: Sequence[OrderChange],
-    *,
-    meanwhile: Callable[[], Told],
-) -> Told:
-    """Write what a batch decided: at most three COPYs and one UPDATE.
-
-    Calls `meanwhile` while the server takes in the orders, and gives back what that gave.
-    """
-    if changes:
-        with cursor.connection.pipeline():
-            _change_orders(cursor, changes)
-            packed = [order.packed() for order in orders]
-        assert cursor.rowcount == len(changes), "an order changed that was not open"
-    else:
-        packed = [order.packed() for order in orders]
-    with copying(cursor) as copies:
-        if orders:
-            copies.add(COPY_ORDERS, packed)
-        told = meanwhile()
-        if orders:
-            named = (
-                _CLIENT_ORDER(2, 16, order.digest, 8, order.id)
-                for order in orders
-                if order.digest is not None
-            )
-            copies.add(COPY_CLIENT_ORDERS, named)
-        if fills:
-            copies.add(COPY_FILLS, (fill.packed() for fill in fills))
-    return told
-
-
-def _change_orders(cursor: psycopg.Cursor[Any], changes: Sequence[OrderChange]) -> None:
-    changes = sorted(changes, key=attrgetter("id"))
-    ids = array(c.id for c in changes)
-    cursor.execute(
-        CHANGE_ORDERS,
-        (
-            ids,
-            array(c.lots for c in changes),
-            array(c.reduced_lots for c in changes),
-            array(c.made_minor for c in changes),
-            array(c.made_fee_minor for c in changes),
-            array(c.state for c in changes),
-            _nullable(c.ended_id for c in changes),
-            _nullable(c.hold_id for c in changes),
-            ids,
-        ),
-        prepare=True,
-    )
-
-
-def _nullable(values: Iterable[int | None]) -> str:
-    return "{" + ",".join("NULL" if value is None else str(value) for value in values) + "}"
+    changes: Iterable[OrderChange],
+) -> None:
+    """Put on a journey what a batch decided: at most three INSERTs and one UPDATE."""
+    if changed := sorted(changes, key=attrgetter("id")):
+        rows = Rows("orderbook_order_change", [change.packed() for change in changed])
+        journey.add(CHANGE_ORDERS, rows, array(change.id for change in changed), len(changed))
+    if placed := list(orders):
+        rows = Rows("orderbook_order_row", [order.packed() for order in placed])
+        journey.add(WRITE_ORDERS, rows)
+        named = [
+            _CLIENT_ORDER(_CLIENT_ORDER_BYTES, 2, 2950, 16, order.digest, 20, 8, order.id)
+            for order in placed
+            if order.digest is not None
+        ]
+        journey.add(WRITE_CLIENT_ORDERS, Rows("orderbook_clientorder_row", named))
+    if fills:
+        rows = Rows("orderbook_fill_row", [fill.packed() for fill in fills])
+        journey.add(WRITE_FILLS, rows)

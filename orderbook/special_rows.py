@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
-from typing import Any
 
-import psycopg
-
-from edge.postgres import array
+from edge.journey import Journey, array
 
 WRITE = """
 INSERT INTO orderbook_specialorder AS s (id, market_id, stop_ticks, minimum_lots, peak_lots,
        expires_us, partner_id, amended_price_ticks, amended_stop_ticks, reduced_lots, shown_lots,
        priority_id, priority_index, turn, ran_id)
-SELECT * FROM unnest(%s::bigint[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[],
-       %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
-       %s::bigint[], %s::int[], %s::int[], %s::bigint[])
+SELECT * FROM unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[],
+       $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[],
+       $12::bigint[], $13::int[], $14::int[], $15::bigint[])
     ON CONFLICT (id) DO UPDATE
    SET amended_price_ticks =
            coalesce(nullif(excluded.amended_price_ticks, 0), s.amended_price_ticks),
@@ -56,8 +53,8 @@ class SpecialRow:
     ran_id: int = 0
 
 
-def write_special(cursor: psycopg.Cursor[Any], rows: Iterable[SpecialRow]) -> None:
+def write_special(journey: Journey, rows: Iterable[SpecialRow]) -> None:
     """Add these rows, or change those that are there already."""
     columns = list(zip(*map(astuple, rows), strict=True))
     if columns:
-        cursor.execute(WRITE, [array(column) for column in columns], prepare=True)
+        journey.add(WRITE, *[array(column) for column in columns])

@@ -84,9 +84,13 @@ class Switches:
         """When the next fires, if nobody is heard from; 0: none is armed."""
         return min((switch.due_us for switch in self._armed.values()), default=0)
 
+    def is_look_due(self, now_us: int) -> bool:
+        """Say whether the last look is old enough for another."""
+        return now_us - self._looked_us >= LOOK_EVERY_US
+
     def look(self, now_us: int) -> None:
         """Read the rows again, if the last look is old enough. One small query."""
-        if now_us - self._looked_us < LOOK_EVERY_US:
+        if not self.is_look_due(now_us):
             return
         self._looked_us = now_us
         with connection.cursor() as cursor:

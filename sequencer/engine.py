@@ -10,8 +10,34 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import Protocol
 
+from edge.journey import Answered, Journey
 from edge.problems import Refusal, answer
 from sequencer.commands import Answer, Command
+
+
+class Decided(Protocol):
+    """A batch that was decided ahead, and how it is written. `count` commands of it are done."""
+
+    count: int
+
+    def write_on(self, journey: Journey) -> None:
+        """Put on a journey, inside a transaction, all that the batch writes.
+
+        The batch before it is committed. If what was decided on has changed since, the journey
+        must end by `edge.journey.Unexpected`: then the batch is executed the other way.
+        """
+
+    def left(self, answered: Answered) -> None:
+        """The journey's first statement was answered, and all others succeeded."""
+
+    def answers(self) -> list[Answer]:
+        """The answers to the first `count` commands."""
+
+    def committed(self) -> None:
+        """The batch is durable. Another that was decided after it may be under way."""
+
+    def rolled_back(self) -> None:
+        """The batch never happened; what was decided after it was rolled back before."""
 
 
 class Engine(Protocol):
@@ -43,6 +69,14 @@ class Engine(Protocol):
         commands that must wait for it; without it, k is at least 1.
         """
 
+    def decide(self, commands: Sequence[Command], /) -> Decided | None:
+        """Decide a batch ahead: outside a transaction, writing nothing yet.
+
+        The batch decided before may be under way still; then this one builds on it, and
+        falls with it. None: it takes a transaction (`execute`), or at least that nothing is
+        under way; memory is as it was. An exception says the same.
+        """
+
     def committed(self) -> None:
         """The last batch is durable: drop its undo journal."""
 
@@ -64,7 +98,10 @@ class Engine(Protocol):
 
 
 class Timeless:
-    """For an engine that goes by commands alone, and has nothing to do by the clock."""
+    """For an engine that goes by commands alone, each batch inside its transaction."""
+
+    def decide(self, commands: Sequence[Command], /) -> Decided | None:
+        return None
 
     def is_due(self) -> bool:
         return False
@@ -125,6 +162,13 @@ class Engines:
         if engine is not None:
             return engine.execute(run)
         return [failure(command, UnknownCommand(retry_after_s=5)) for command in run]
+
+    def decide(self, commands: Sequence[Command], /) -> Decided | None:
+        engine = self._engine_of(commands[0])
+        if engine is None:
+            return None
+        run = list(takewhile(lambda command: self._engine_of(command) is engine, commands))
+        return engine.decide(run)
 
     def committed(self) -> None:
         if self._active is not None:

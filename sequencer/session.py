@@ -5,6 +5,9 @@ same database session as the commits, so it is lost exactly when they become imp
 The epoch in the shard's row is checked in every commit, so that even a writer that
 believes it holds the lock (a pooler between, a session revived) cannot commit after
 another has taken over.
+
+Batches that were decided ahead are written over a second session, beside the one with the
+lock: reading for the next batch goes on meanwhile. They are fenced by the same epoch.
 """
 
 from __future__ import annotations
@@ -14,11 +17,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from django.db import DatabaseError, InterfaceError, connections, transaction
 
+from edge.database import database_conninfo
+from edge.journey import Journey, Trip, Unexpected
+from sequencer.engine import Decided
 from sequencer.models import Shard
 
 logger = logging.getLogger(__name__)
@@ -30,6 +36,7 @@ RUNNING_PATIENCE_S = 8.0
 """PostgreSQL ends the session of a writer that asks nothing for so long (frozen, cut off
 from the network): its lock and its row locks are free again, and a standby takes over."""
 LOADING_PATIENCE_S = 180.0
+TRANSACTION_TIMEOUT_SINCE = 170_000
 LOCK_TIMEOUT_S = 1.0
 """A batch waits no longer than this for rows that others hold."""
 
@@ -50,6 +57,18 @@ UPDATE sequencer_shard
        batches = batches + %s, commands = commands + %s, last_batch_size = %s, last_commit_ms = %s
  WHERE id = %s AND epoch = %s RETURNING batches
 """
+FENCE_AHEAD = """
+WITH fenced AS (
+    UPDATE sequencer_shard
+       SET state = 'running', heartbeat_at = clock_timestamp(), position = $1,
+           batches = batches + 1, commands = commands + $2, last_batch_size = $2,
+           last_commit_ms = $3::float8
+     WHERE id = $4 AND epoch = $5 RETURNING 1
+)
+SELECT edge_expect(count(*), 1, 'fence') FROM fenced
+"""
+FENCE_NAME = "fence"
+BEGIN, COMMIT = "BEGIN", "COMMIT"
 BEAT = """
 UPDATE sequencer_shard SET state = %s, heartbeat_at = clock_timestamp()
  WHERE id = %s AND epoch = %s RETURNING batches
@@ -63,6 +82,14 @@ class FencedOff(RuntimeError):
 
 class SessionLost(RuntimeError):
     """The database session is gone, perhaps during COMMIT: memory must be rebuilt."""
+
+
+class Flight(NamedTuple):
+    """A batch that was decided ahead and is being written."""
+
+    decided: Decided
+    trip: Trip
+    sent_s: float
 
 
 class Session:
@@ -85,6 +112,7 @@ class Session:
         self._connection = connections[alias]
         self._alias = alias
         self._session: psycopg.Connection | None = None
+        self._beside: psycopg.Connection[Any] | None = None
         self._last_commit_ms = 0.0
         self._batch_number: int | None = None
 
@@ -116,22 +144,27 @@ class Session:
             self._ask(UNLOCK, LOCK_CLASS, self.shard)
         except (DatabaseError, InterfaceError, FencedOff, SessionLost):
             logger.info("shard %s: the lock was gone already", self.shard)
-        self._connection.close()
+        self.reset()
 
     def reset(self) -> None:
-        """Drop the database session, and with it the lock and any open transaction."""
+        """Drop the database sessions, and with them the lock and any open transaction."""
         self._connection.close()
+        if self._beside is not None:
+            self._beside.close()
+            self._beside = None
 
     def is_lost(self) -> bool:
-        """Say whether the database session is gone: then memory may differ from the database.
+        """Say whether a database session is gone: then memory may differ from the database.
 
         Django connects anew by itself in places, so it must still be the very same session.
         """
-        raw = self._session
-        return raw is None or raw.closed or raw is not self._connection.connection
+        raw, beside = self._session, self._beside
+        if raw is None or raw.closed or raw is not self._connection.connection:
+            return True
+        return beside is not None and beside.closed
 
     def _connect(self) -> None:
-        self._connection.close()
+        self.reset()
         self._connection.ensure_connection()
         self._session = self._connection.connection
         self._limit("lock_timeout", LOCK_TIMEOUT_S)
@@ -181,6 +214,64 @@ class Session:
         if self._batch_number is None:
             return False
         return bool(self._ask(BATCHES, self.shard, self.epoch) == self._batch_number)
+
+    # -- a batch that was decided ahead -----------------------------------------------------------
+
+    def take_off(self, decided: Decided, position: str) -> Flight:
+        """Send a batch on its way, as a transaction of its own, and do not wait for it."""
+        if self.is_lost():
+            raise SessionLost(f"shard {self.shard} has no database session")
+        journey = Journey()
+        journey.add(BEGIN)
+        decided.write_on(journey)
+        commit_ms = f"{self._last_commit_ms:.3f}"
+        journey.add(FENCE_AHEAD, position, decided.count, commit_ms, self.shard, self.epoch)
+        journey.add(COMMIT)
+        try:
+            return Flight(decided, journey.send(self._second()), time.perf_counter())
+        except psycopg.OperationalError as error:
+            raise SessionLost(str(error)) from error
+
+    def land(self, flight: Flight) -> None:
+        """Wait until the batch is durable.
+
+        Raises `FencedOff`, `SessionLost` if the outcome is not known, or what failed; then
+        nothing was written.
+        """
+        try:
+            answers = flight.trip.finish()
+        except Unexpected as error:
+            self._cancel()
+            if error.what == FENCE_NAME:
+                raise FencedOff(f"shard {self.shard} is past epoch {self.epoch}") from error
+            raise
+        except psycopg.Error as error:
+            if self.is_lost():
+                raise SessionLost(str(error)) from error
+            self._cancel()
+            raise
+        flight.decided.left(answers[1])
+        self._last_commit_ms = (time.perf_counter() - flight.sent_s) * 1000
+
+    def _second(self) -> psycopg.Connection[Any]:
+        if self._beside is None:
+            self._beside = psycopg.connect(database_conninfo(), autocommit=True)
+            limits = {
+                "lock_timeout": LOCK_TIMEOUT_S,
+                "idle_in_transaction_session_timeout": self._running_patience_s,
+            }
+            if self._beside.info.server_version >= TRANSACTION_TIMEOUT_SINCE:
+                # A journey that was sent in part leaves a transaction that is not idle.
+                limits["transaction_timeout"] = self._running_patience_s
+            for setting, seconds in limits.items():
+                self._beside.execute(SET, (setting, f"{seconds * 1000:.0f}"))
+        return self._beside
+
+    def _cancel(self) -> None:
+        assert self._beside is not None
+        self._beside.pgconn.exec_(b"ROLLBACK")
+
+    # -- signs of life ---------------------------------------------------------------------------
 
     def beat(self, state: Shard.State) -> None:
         """Show that the writer lives, in a transaction of its own."""

@@ -56,19 +56,20 @@ def answers_channel(gateway: str) -> str:
 class CommandStream(Protocol):
     """What a writer needs of a transport. One shard, one thread."""
 
-    def read(self, limit: int, *, wait_s: float) -> list[Command]:
+    def read(self, limit: int, *, wait_s: float, after: int = 0) -> list[Command]:
         """The oldest commands that are not acknowledged, at most `limit`.
 
-        A command past its deadline is not among them: it is answered `Expired`, and gone.
-        Waits up to `wait_s` for the first, never for more. Returns an empty list when
-        there is none or the transport is down.
+        The first `after` of them are left out: they are under way. A command past its
+        deadline is not among them: it is answered `Expired`, and gone. Waits up to `wait_s`
+        for the first, never for more. Returns an empty list when there is none or the
+        transport is down.
         """
 
     def position(self, count: int) -> str:
-        """Name the place after the first `count` commands of the last read."""
+        """Name the place after the first `count` commands that are not acknowledged."""
 
     def acknowledge(self, answers: Sequence[Answer]) -> None:
-        """The first commands of the last read are durable: send their answers, forget them."""
+        """The first commands are durable: send their answers, forget them."""
 
     def flush(self) -> None:
         """Send what `acknowledge` has put aside, without reading more."""
@@ -95,13 +96,13 @@ class RedisCommandStream:
 
     # -- the interface -------------------------------------------------------------
 
-    def read(self, limit: int, *, wait_s: float) -> list[Command]:
+    def read(self, limit: int, *, wait_s: float, after: int = 0) -> list[Command]:
         try:
-            self._top_up(limit, wait_s=wait_s)
+            self._top_up(after + limit, wait_s=wait_s)
         except redis.RedisError as error:
             self._wait_out(error)
-        self._turn_away_expired()
-        return [taken.command for taken in islice(self._commands, limit)]
+        self._turn_away_expired(after)
+        return [taken.command for taken in islice(self._commands, after, after + limit)]
 
     def position(self, count: int) -> str:
         taken = self._commands[count - 1]
@@ -125,7 +126,7 @@ class RedisCommandStream:
         if not taken.entry.remaining:
             self._finished.append(taken.entry.id)
 
-    def _turn_away_expired(self) -> None:
+    def _turn_away_expired(self, after: int) -> None:
         """Answer what nobody waits for any more; it goes out with the next round trip.
 
         The deadline is a gateway's clock and is held against this machine's. Machines
@@ -136,12 +137,14 @@ class RedisCommandStream:
         if not any(0 < taken.command.deadline_us < now_us for taken in self._commands):
             return
         kept: deque[_Taken] = deque()
-        for taken in self._commands:
-            if 0 < taken.command.deadline_us < now_us:
+        for place, taken in enumerate(self._commands):
+            if place >= after and 0 < taken.command.deadline_us < now_us:
                 self._finish(taken, failure(taken.command, Expired(EXPIRED)))
             else:
                 kept.append(taken)
-        logger.warning("%d commands of %s had expired", len(self._commands) - len(kept), self._key)
+        if len(kept) < len(self._commands):
+            count = len(self._commands) - len(kept)
+            logger.warning("%d commands of %s had expired", count, self._key)
         self._commands = kept
 
     # -- one round trip --------------------------------------------------------------

@@ -5,9 +5,13 @@ the writer asks its engine each round, with or without commands.
 
 The order of a batch, and what a crash between two steps leaves behind:
 1. read: the commands stay in the stream, so they come again;
-2. execute, fence, commit: one transaction, all or nothing;
+2. decide, write, fence, commit: one transaction, all or nothing;
 3. answer and delete from the stream: if it is missed, the commands come again, and the
    engine repeats its answers, because every command is idempotent.
+
+While PostgreSQL writes one batch, the next is decided (`Engine.decide`): one batch is under
+way at most, and they commit in order. If one fails, the one decided after it falls with it,
+and both come again, executed inside their transactions until one of them is through.
 """
 
 from __future__ import annotations
@@ -20,14 +24,22 @@ import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 from django.db import InterfaceError, OperationalError
 
 from edge.problems import Refusal, Unavailable
 from sequencer.commands import Answer, Command
-from sequencer.engine import Engine, failure
+from sequencer.engine import Decided, Engine, failure
 from sequencer.garbage import Garbage
 from sequencer.models import DeadLetter, Shard
-from sequencer.session import FencedOff, Session, SessionLost, blames_server, is_transient
+from sequencer.session import (
+    FencedOff,
+    Flight,
+    Session,
+    SessionLost,
+    blames_server,
+    is_transient,
+)
 from sequencer.stream import CommandStream
 
 logger = logging.getLogger(__name__)
@@ -65,6 +77,8 @@ class Writer:
         self._stopping = threading.Event()
         self._batch_limit = BATCH_COMMANDS
         self._tries = 0
+        self._flight: Flight | None = None
+        self._is_wary = False
 
     def stop(self) -> None:
         """Ask the writer to finish its batch, send the answers and let go of the shard."""
@@ -93,6 +107,7 @@ class Writer:
 
     def _load(self) -> None:
         started = time.monotonic()
+        self._flight, self._is_wary = None, False
         self._engine.load()
         self._garbage.freeze()
         self._session.loaded()
@@ -101,14 +116,73 @@ class Writer:
 
     def _serve(self) -> None:
         while not self._stopping.is_set():
-            wait_s = self._engine.wait_s(HEARTBEAT_S)
-            commands = self._stream.read(self._batch_limit, wait_s=wait_s)
-            if commands or self._engine.is_due():
+            commands = self._read()
+            if commands and self._has_taken_off(commands):
+                continue
+            if self._flight is not None:
+                self._land()
+            elif commands or self._engine.is_due():
                 self._run_batch(commands)
             else:
                 self._session.beat(Shard.State.RUNNING)
+        self._land()
 
-    # -- one batch -------------------------------------------------------------------
+    def _read(self) -> list[Command]:
+        if self._flight is None:
+            return self._stream.read(self._batch_limit, wait_s=self._engine.wait_s(HEARTBEAT_S))
+        return self._stream.read(self._batch_limit, wait_s=0, after=self._flight.decided.count)
+
+    # -- a batch that is decided ahead -------------------------------------------------
+
+    def _has_taken_off(self, commands: Sequence[Command]) -> bool:
+        """Decide a batch ahead and send it on its way, once the one before it is durable.
+
+        False if it takes a transaction, or at least that nothing is under way.
+        """
+        if self._is_wary:
+            return False
+        decided = self._decided(commands)
+        if decided is None:
+            return False
+        if self._land(decided):
+            position = self._stream.position(decided.count)
+            self._flight = self._session.take_off(decided, position)
+        return True
+
+    def _decided(self, commands: Sequence[Command]) -> Decided | None:
+        try:
+            return self._engine.decide(commands)
+        except Exception:
+            if self._session.is_lost():
+                raise
+            logger.exception("shard %s: could not decide ahead", self._session.shard)
+            self._is_wary = True
+            return None
+
+    def _land(self, following: Decided | None = None) -> bool:
+        """Wait until the batch under way is durable, if there is one, and answer it.
+
+        False if it failed: then it never happened, nor what was decided after it.
+        """
+        flight, self._flight = self._flight, None
+        if flight is None:
+            return True
+        try:
+            self._session.land(flight)
+        except (FencedOff, SessionLost):
+            raise
+        except psycopg.Error as error:
+            for fallen in (following, flight.decided):
+                if fallen is not None:
+                    fallen.rolled_back()
+            self._is_wary = True
+            logger.warning("shard %s: to be decided anew: %s", self._session.shard, error)
+            return False
+        flight.decided.committed()
+        self._done(flight.decided.answers())
+        return True
+
+    # -- one that takes a transaction --------------------------------------------------
 
     def _run_batch(self, commands: Sequence[Command]) -> None:
         try:
@@ -128,10 +202,14 @@ class Writer:
                 return
             logger.exception("shard %s: after the commit", self._session.shard)
         self._engine.committed()
+        self._batch_limit = min(BATCH_COMMANDS, self._batch_limit * 2)
+        self._is_wary = self._batch_limit < BATCH_COMMANDS
+        self._tries = 0
+        self._done(answers)
+
+    def _done(self, answers: Sequence[Answer]) -> None:
         self._stream.acknowledge(answers)
         self._garbage.after_batch()
-        self._batch_limit = min(BATCH_COMMANDS, self._batch_limit * 2)
-        self._tries = 0
 
     def _recover(self, commands: Sequence[Command], error: Exception) -> None:
         """Prepare the next try: later, or with half the commands, or without the one at fault."""

@@ -7,9 +7,8 @@ yields a `Posting`. `Posting.apply()` decides chains of items by the rules of
 whatever the number of rows. Nothing is written a row at a time and no balance is ever a SUM.
 
 The order engine decides ahead, while PostgreSQL still writes what it decided before:
-`foreseen()` yields a `Posting` on accounts that are read and not locked, and
-`Posting.commit_to()` locks them when it is their turn to be written, and writes only if
-nobody has changed them since.
+`foreseen()` gives a `Posting` on accounts that are read and not locked. `lock_unchanged()`
+locks them when they are to be written, and nothing is if anybody has changed one since.
 
 The caller owns the transaction and passes through the door once in it: two passes could
 wait for each other's locks. `wallet.actions.post` is the everyday way in; the order
@@ -19,15 +18,14 @@ engine comes straight here, because it decides whether to go on between two chai
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
 
 from django.db import connection
 
 from edge.ids import batch_at, batch_of, first_id
-from edge.journey import Journey, array, raw_connection
+from edge.journey import Journey, Rows, array
 from wallet.items import Item, Result
 from wallet.ledger import Account, HeldFunds, Ledger
 from wallet.references import ReferenceRow
@@ -40,11 +38,11 @@ SELECT {ACCOUNT}, (SELECT nextval('wallet_batch_sequence'))
   FROM wallet_account WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE
 """
 READ_ACCOUNTS = f"""
-SELECT {ACCOUNT}, xmin::text::bigint, (SELECT nextval('wallet_batch_sequence'))
-  FROM wallet_account WHERE id = ANY($1::bigint[])
+SELECT {ACCOUNT}, xmin::text::bigint FROM wallet_account WHERE id = ANY($1::bigint[])
 """
+NEXT_SEQUENCE = "SELECT nextval('wallet_batch_sequence')"
 LOCK_UNCHANGED = """
-SELECT edge_expect(count(*), $3, 'accounts') FROM (
+SELECT edge_expect(count(*), $3, 'accounts'), pg_current_xact_id()::xid::text::bigint FROM (
     SELECT a.xmin AS now, u.xmin AS before
       FROM unnest((SELECT $1::bigint[]), (SELECT $2::xid[])) AS u(id, xmin)
       JOIN wallet_account AS a ON a.id = u.id
@@ -101,6 +99,10 @@ SELECT * FROM unnest($1::wallet_reference_row[])
 """
 
 
+MOVED = "accounts"
+"""What `edge.journey.Unexpected` names when an account was changed since it was read."""
+
+
 class Posting:
     """One pass through the door: accounts and holds, and what is decided on them."""
 
@@ -112,6 +114,41 @@ class Posting:
     def apply(self, chain: Sequence[Item]) -> list[Result]:
         """Decide one chain in memory; see `Ledger.apply`. Nothing is written yet."""
         return self.ledger.apply(chain)
+
+
+class Foreseen(Posting):
+    """A pass on accounts that are not locked yet.
+
+    `versions` says of each account which transaction wrote it as it is known here: its `xmin`,
+    which PostgreSQL gives every version of a row. `earlier` is the pass before, which is
+    perhaps not committed yet; `xid` is this one's own transaction, once it is under way.
+    """
+
+    def __init__(
+        self, ledger: Ledger, batch: int, versions: dict[int, int], earlier: Foreseen | None
+    ) -> None:
+        super().__init__(ledger, batch)
+        self._versions = versions
+        self._earlier = earlier
+        self.xid = 0
+
+    def version(self, account_id: int) -> int:
+        """Which transaction wrote the account, before this pass. The earlier one is committed."""
+        if account_id in self._versions:
+            return self._versions[account_id]
+        assert self._earlier is not None and self._earlier.xid
+        return self._earlier.version_after(account_id)
+
+    def version_after(self, account_id: int) -> int:
+        """Which transaction wrote the account, this pass included."""
+        is_written = self.ledger.transfers and account_id in self.ledger.touched_account_ids
+        return self.xid if is_written else self.version(account_id)
+
+    def left(self, xid: int) -> None:
+        """The pass is under way in this transaction: the one before is not needed any more."""
+        self.xid = xid
+        self._versions = {id: self.version(id) for id in self.ledger.accounts}
+        self._earlier = None
 
 
 @contextmanager
@@ -130,26 +167,73 @@ def opened(
     holds' accounts among `account_ids` saves a look-up; a hold whose account is not named
     is then not there.
     """
+    accounts, holds = set(account_ids), sorted(set(hold_ids))
+    if holds and not names_hold_accounts:
+        accounts.update(_accounts_of_holds(holds))
+    posting = locked(accounts, holds, now=now)
+    yield posting
+    _write(posting)
+
+
+def locked(account_ids: set[int], hold_ids: list[int], *, now: datetime | None = None) -> Posting:
+    """Lock accounts, those of the holds among them, and leave the writing to the caller.
+
+    Inside a transaction, once; `write_to` puts on a journey what was decided.
+    """
     assert connection.in_atomic_block, "money moves inside a transaction"
     with connection.wrap_database_errors:
-        accounts, holds = set(account_ids), sorted(set(hold_ids))
-        if holds and not names_hold_accounts:
-            accounts.update(_accounts_of_holds(holds))
-        posting = _lock(accounts, holds, now)
-    yield posting
+        return _lock(account_ids, hold_ids, now)
+
+
+def foreseen(account_ids: set[int], hold_ids: set[int], earlier: Foreseen | None) -> Foreseen:
+    """Read accounts and holds to decide on them ahead, outside a transaction, locking nothing.
+
+    What `earlier` decided on is taken as it leaves it: it may be under way still. All of
+    it is checked when it is locked (`lock_unchanged`).
+    """
+    accounts: dict[int, Account] = {}
+    holds: dict[int, HeldFunds] = {}
+    if earlier is not None:
+        before = earlier.ledger
+        accounts = {id: before.accounts[id] for id in account_ids & before.accounts.keys()}
+        holds = {id: before.holds[id] for id in hold_ids & before.holds.keys()}
+    journey = Journey()
+    journey.add(NEXT_SEQUENCE)
+    # Accounts before holds: whoever changes a hold changes its account, so a hold that is
+    # newer than its account here is found out when the account is locked.
+    journey.add(READ_ACCOUNTS, array(account_ids - accounts.keys()))
+    journey.add(READ_HOLDS, array(hold_ids - holds.keys()))
     with connection.wrap_database_errors:
-        _write(posting)
+        drawn, read, held = journey.run()
+    rows = read.fetchall()
+    accounts |= {row[0]: Account(*row[:-1]) for row in rows}
+    holds |= {row[0]: HeldFunds(*row) for row in held.fetchall()}
+    [[sequence]] = drawn.fetchall()
+    ledger, batch = _ledger(accounts, holds, sequence, None)
+    return Foreseen(ledger, batch, {row[0]: row[-1] for row in rows}, earlier)
+
+
+def lock_unchanged(journey: Journey, posting: Foreseen) -> None:
+    """Put on a journey, first in its transaction: lock the accounts, if they are as foreseen.
+
+    Its answer's second column is the transaction's id, for `Foreseen.left`. The pass before
+    must be committed. Where an account has changed the journey ends, by `Unexpected(MOVED)`.
+    """
+    ids = sorted(posting.ledger.accounts)
+    versions = array(posting.version(id) for id in ids)
+    journey.add(LOCK_UNCHANGED, array(ids), versions, len(ids))
 
 
 def _accounts_of_holds(hold_ids: list[int]) -> Iterator[int]:
-    journey = Journey(raw_connection())
+    journey = Journey()
     journey.add(HOLD_ACCOUNTS, array(hold_ids))
-    [found] = journey.run()
+    with connection.wrap_database_errors:
+        [found] = journey.run()
     return (id for row in found.fetchall() for id in row if id is not None)
 
 
 def _lock(account_ids: set[int], hold_ids: list[int], now: datetime | None) -> Posting:
-    journey = Journey(raw_connection())
+    journey = Journey()
     journey.add(LOCK_ACCOUNTS, array(sorted(account_ids)))
     if hold_ids:
         # Read by a statement of its own, once the locks are held: as they are now.
@@ -157,16 +241,16 @@ def _lock(account_ids: set[int], hold_ids: list[int], now: datetime | None) -> P
     locked, *read = journey.run()
     rows = locked.fetchall()
     accounts = {row[0]: Account(*row[:-1]) for row in rows}
-    sequence = rows[0][-1] if rows else 0
-    return _posting(accounts, read[0].fetchall() if read else [], sequence, now)
-
-
-def _posting(
-    accounts: dict[int, Account], hold_rows: list[Any], sequence: int, now: datetime | None
-) -> Posting:
     # The accounts of a hold that came after our first look are not locked: not here yet.
-    locked = accounts.keys() | {None}
-    holds = {row[0]: HeldFunds(*row) for row in hold_rows if locked >= set(row[1:3])}
+    known = accounts.keys() | {None}
+    held = read[0].fetchall() if read else []
+    holds = {row[0]: HeldFunds(*row) for row in held if known >= set(row[1:3])}
+    return Posting(*_ledger(accounts, holds, rows[0][-1] if rows else 0, now))
+
+
+def _ledger(
+    accounts: dict[int, Account], holds: dict[int, HeldFunds], sequence: int, now: datetime | None
+) -> tuple[Ledger, int]:
     newest = max((account.last_transfer_id for account in accounts.values()), default=0)
     moment_us = time.time_ns() // 1000 if now is None else int(now.timestamp() * 1_000_000)
     batch = batch_at(moment_us, sequence=sequence, after_id=newest)
@@ -176,13 +260,14 @@ def _posting(
         accounts=accounts,
         holds=holds,
     )
-    return Posting(ledger, batch)
+    return ledger, batch
 
 
 def _write(posting: Posting) -> None:
-    journey = Journey(raw_connection())
+    journey = Journey()
     write_to(journey, posting)
-    journey.run()
+    with connection.wrap_database_errors:
+        journey.run()
 
 
 def write_to(journey: Journey, posting: Posting) -> None:
@@ -191,20 +276,20 @@ def write_to(journey: Journey, posting: Posting) -> None:
     if posting.references:
         # In order of digest: two batches that share references wait for each other one way.
         references = [reference_row(used) for used in sorted(posting.references)]
-        journey.add(WRITE_REFERENCES, journey.rows("wallet_reference_row", references))
+        journey.add(WRITE_REFERENCES, Rows("wallet_reference_row", references))
     if not ledger.transfers:
         return
     assert batch_of(ledger.transfers[-1].id) == posting.batch, "too many items in one batch"
     accounts = [account_row(ledger.accounts[id]) for id in sorted(ledger.touched_account_ids)]
-    journey.add(WRITE_ACCOUNTS, journey.rows("wallet_account_state", accounts), len(accounts))
+    journey.add(WRITE_ACCOUNTS, Rows("wallet_account_state", accounts), len(accounts))
     transfers = [transfer_row(transfer) for transfer in ledger.transfers]
-    journey.add(WRITE_TRANSFERS, journey.rows("wallet_transfer_row", transfers))
+    journey.add(WRITE_TRANSFERS, Rows("wallet_transfer_row", transfers))
     if ledger.entries:
         entries = [entry_row(entry) for entry in ledger.entries]
-        journey.add(WRITE_ENTRIES, journey.rows("wallet_entry_row", entries))
+        journey.add(WRITE_ENTRIES, Rows("wallet_entry_row", entries))
     if ledger.new_hold_ids:
         holds = [hold_row(ledger.holds[id]) for id in ledger.new_hold_ids]
-        journey.add(OPEN_HOLDS, journey.rows("wallet_hold_row", holds))
+        journey.add(OPEN_HOLDS, Rows("wallet_hold_row", holds))
     if changed := _changed_holds(ledger):
         journey.add(WRITE_HOLDS, *_hold_columns(changed), len(changed))
     journey.add(WRITE_BATCH, first_id(posting.batch), len(transfers))
@@ -217,6 +302,8 @@ def _changed_holds(ledger: Ledger) -> list[HeldFunds]:
 
 
 def _hold_columns(holds: list[HeldFunds]) -> tuple[str, str, str]:
-    return array(h.id for h in holds), array(h.remaining for h in holds), array(
-        h.state for h in holds
+    return (
+        array(h.id for h in holds),
+        array(h.remaining for h in holds),
+        array(h.state for h in holds),
     )

@@ -56,13 +56,13 @@ def take(reader: OutboxReader) -> list[str]:
     return keys
 
 
-Cursor = psycopg.Cursor[tuple[Any, ...]]
+Cursor = psycopg.RawCursor[tuple[Any, ...]]
 
 
 @contextmanager
 def other_transaction() -> Iterator[Cursor]:
     """A transaction beside the test's own; it commits when the block ends."""
-    with psycopg.connect(database_conninfo()) as other, other.cursor() as cursor:
+    with psycopg.connect(database_conninfo()) as other, psycopg.RawCursor(other) as cursor:
         yield cursor
 
 

@@ -101,12 +101,22 @@ def test_undo_to_a_later_mark_keeps_what_came_before_it() -> None:
 
 def test_a_forgotten_mark_is_refused() -> None:
     book = book_of(*ROWS)
-    book.remove(book.orders[1])
     mark = book.mark()
+    book.remove(book.orders[1])
     book.forget()
     with pytest.raises(AssertionError, match="forgotten"):
         book.undo_to(mark)
     assert 1 not in book.orders
+
+
+def test_what_came_after_a_forgotten_part_can_still_be_taken_back() -> None:
+    book = book_of(*ROWS)
+    book.remove(book.orders[1])
+    durable, state = book.mark(), book.state_hash()
+    book.remove(book.orders[2])
+    book.forget_to(durable)
+    book.undo_to(durable)
+    assert (book.state_hash(), book.mark()) == (state, durable)
 
 
 def test_loading_an_order_twice_or_without_lots_is_refused() -> None:

@@ -58,10 +58,10 @@ def main(shard: int, boundary: str = "", count: int = 0, engine: str = TALLY) ->
     trap = Trap(boundary, count)
 
     class TrappedStream(RedisCommandStream):
-        def read(self, limit: int, *, wait_s: float) -> list[Command]:
+        def read(self, limit: int, *, wait_s: float, after: int = 0) -> list[Command]:
             has_answered = bool(self._finished)
             trap.reach("before_read")
-            commands = super().read(limit, wait_s=wait_s)
+            commands = super().read(limit, wait_s=wait_s, after=after)
             if has_answered:
                 trap.reach("after_answer")
             return commands

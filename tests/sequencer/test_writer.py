@@ -36,9 +36,9 @@ class Quitting(RedisCommandStream):
 
     writer: Writer
 
-    def read(self, limit: int, *, wait_s: float) -> list[Command]:
-        commands = super().read(limit, wait_s=0.05)
-        if not commands:
+    def read(self, limit: int, *, wait_s: float, after: int = 0) -> list[Command]:
+        commands = super().read(limit, wait_s=0.05, after=after)
+        if not commands and not after:
             self.writer.stop()
         return commands
 
