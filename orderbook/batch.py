@@ -83,6 +83,9 @@ ORDER_REFUSALS = {
 }
 
 
+STRIDE = 32
+"""How many commands are decided between two looks at what is under way."""
+
 Telling = Callable[[], Answer]
 """An answer that is decided, and put into words while PostgreSQL works."""
 
@@ -129,6 +132,7 @@ class Batch:
         self._posting: Posting | None = None
         self._is_full = False
         self._is_ahead = False
+        self._meanwhile: Callable[[], object] = bool
         self._told: list[Telling] = []
 
     @property
@@ -156,13 +160,13 @@ class Batch:
 
     # -- ahead of it -----------------------------------------------------------------------------
 
-    def decide(self) -> Journey | None:
+    def decide(self, meanwhile: Callable[[], None]) -> Journey | None:
         """Decide ahead; answer the journey that writes it. None: that needs a transaction.
 
-        The journey goes into a transaction of its own. If it fails, or the answer is None,
+        Calls `meanwhile` every millisecond or so. The journey goes into a transaction of its own. If it fails, or the answer is None,
         `outcome.take_back`.
         """
-        self._is_ahead = True
+        self._is_ahead, self._meanwhile = True, meanwhile
         if self._gate.has_holding_periods:
             return None
         journey = Journey()
@@ -227,6 +231,8 @@ class Batch:
         self._known.begin()
         room = ROWS_PER_BATCH
         for index, plan in enumerate(self._plans):
+            if not index % STRIDE:
+                self._meanwhile()
             if isinstance(plan, Answer) or self._known.is_repeated(plan):
                 continue
             self.outcome.touch(plan.trading)
@@ -291,6 +297,8 @@ class Batch:
         for deed in self._deeds:
             deed.settle(self)
         for index, plan in enumerate(self._plans):
+            if not index % STRIDE:
+                self._meanwhile()
             try:
                 told = self._settle(plan)
             except BatchFull:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from django.db import connection
 
@@ -130,7 +130,9 @@ class MarketEngine:
 
     # -- ahead -----------------------------------------------------------------------------------
 
-    def decide(self, commands: Sequence[Command], /) -> Ahead | None:
+    def decide(
+        self, commands: Sequence[Command], /, meanwhile: Callable[[], None] = lambda: None
+    ) -> Ahead | None:
         """Decide a batch while the one before may be under way still; see `orderbook.batch`."""
         now_us = self._now_us()
         if self._ahead is None:
@@ -144,7 +146,7 @@ class MarketEngine:
         batch_id = self._batch_id(now_us)
         batch = Batch(self.memory, commands, batch_id, now_us=now_us, earlier=earlier)
         try:
-            journey = batch.decide()
+            journey = batch.decide(meanwhile)
         except BaseException:
             batch.outcome.take_back()
             raise

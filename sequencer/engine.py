@@ -6,7 +6,7 @@ transaction; the engine never commits, and nothing it does leaves the process.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import Protocol
 
@@ -69,11 +69,13 @@ class Engine(Protocol):
         commands that must wait for it; without it, k is at least 1.
         """
 
-    def decide(self, commands: Sequence[Command], /) -> Decided | None:
+    def decide(
+        self, commands: Sequence[Command], /, meanwhile: Callable[[], None]
+    ) -> Decided | None:
         """Decide a batch ahead: outside a transaction, writing nothing yet.
 
         The batch decided before may be under way still; then this one builds on it, and
-        falls with it. None: it takes a transaction (`execute`), or at least that nothing is
+        falls with it. `meanwhile` sees to that one: call it every millisecond or so. None: it takes a transaction (`execute`), or at least that nothing is
         under way; memory is as it was. An exception says the same.
         """
 
@@ -100,7 +102,9 @@ class Engine(Protocol):
 class Timeless:
     """For an engine that goes by commands alone, each batch inside its transaction."""
 
-    def decide(self, commands: Sequence[Command], /) -> Decided | None:
+    def decide(
+        self, commands: Sequence[Command], /, meanwhile: Callable[[], None]
+    ) -> Decided | None:
         return None
 
     def is_due(self) -> bool:
@@ -163,12 +167,14 @@ class Engines:
             return engine.execute(run)
         return [failure(command, UnknownCommand(retry_after_s=5)) for command in run]
 
-    def decide(self, commands: Sequence[Command], /) -> Decided | None:
+    def decide(
+        self, commands: Sequence[Command], /, meanwhile: Callable[[], None]
+    ) -> Decided | None:
         engine = self._engine_of(commands[0])
         if engine is None:
             return None
         run = list(takewhile(lambda command: self._engine_of(command) is engine, commands))
-        return engine.decide(run)
+        return engine.decide(run, meanwhile)
 
     def committed(self) -> None:
         if self._active is not None:

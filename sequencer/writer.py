@@ -151,13 +151,18 @@ class Writer:
 
     def _decided(self, commands: Sequence[Command]) -> Decided | None:
         try:
-            return self._engine.decide(commands)
+            return self._engine.decide(commands, meanwhile=self._push)
         except Exception:
             if self._session.is_lost():
                 raise
             logger.exception("shard %s: could not decide ahead", self._session.shard)
             self._is_wary = True
             return None
+
+    def _push(self) -> None:
+        """Hand over more of the batch under way, while the next one is decided."""
+        if self._flight is not None:
+            self._flight.trip.push()
 
     def _land(self, following: Decided | None = None) -> bool:
         """Wait until the batch under way is durable, if there is one, and answer it.
