@@ -16,17 +16,23 @@ TASK_LIMIT_S = 300
 VISIBILITY_TIMEOUT_S = 600
 """After this a message that nobody acknowledged comes again: above the longest task."""
 RESTORE_INTERVAL_S = 5
+BROKER_TIMEOUT_S = 1.0
+"""Whoever rings waits so long for a broker that is frozen or out of reach; without it, for ever."""
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 app = Celery("scrip")
 app.conf.update(
     broker_url=settings.CELERY_BROKER_URL,
+    broker_pool_acquire_timeout=BROKER_TIMEOUT_S,
     broker_transport_options={
         "visibility_timeout": VISIBILITY_TIMEOUT_S,
         "unacked_restore_interval": RESTORE_INTERVAL_S,
         "unacked_restore_throttle": 1,
         "socket_keepalive": True,
-        "retry_on_timeout": True,
+        "socket_timeout": BROKER_TIMEOUT_S,
+        "socket_connect_timeout": BROKER_TIMEOUT_S,
+        # Whoever rings tries once; the worker's own loop comes back as often as it must.
+        "max_retries": 0,
     },
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,

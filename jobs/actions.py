@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import connection
 
 from edge.postgres import raw_cursor
 from jobs import bell, registry
@@ -126,8 +125,7 @@ def _ring_on_commit(
     declared: Declaration, queue: str | None, ids: list[int], due_at: datetime | None
 ) -> None:
     if due_at is None and ids:
-        limit_s = declared.time_limit_s
-        transaction.on_commit(partial(bell.ring, queue or declared.queue, ids, limit_s=limit_s))
+        bell.ring_on_commit(queue or declared.queue, ids, limit_s=declared.time_limit_s)
 
 
 def _ids(sql: str, *parameters: Any) -> list[int]:

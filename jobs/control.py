@@ -7,7 +7,6 @@ All take numbers of jobs, change those that can be changed, and say how many tho
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -98,7 +97,7 @@ def _again(sql: str, ids: Sequence[int]) -> list[int]:
     with raw_cursor() as cursor:
         rows = cursor.execute(sql, [array(ids)]).fetchall()
     for job_id, queue, limit_s in rows:
-        transaction.on_commit(partial(bell.ring, queue, [job_id], limit_s=limit_s))
+        bell.ring_on_commit(queue, [job_id], limit_s=limit_s)
     return [job_id for job_id, _, _ in rows]
 
 

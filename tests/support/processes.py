@@ -183,6 +183,10 @@ class Scrip:
         self._valkey.wait()
         self._guard.forget(self._valkey)
 
+    @property
+    def valkey_pid(self) -> int:
+        return self._valkey.pid
+
     def start_valkey(self) -> None:
         """Start an empty Valkey; returns once it answers."""
         self._valkey = self._own.start_valkey(self._guard)
