@@ -32,25 +32,35 @@ WITH quick AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)
 UPDATE jobs_job
    SET state = 2, attempt = attempt + 1, fence = fence + 1, started_at = clock_timestamp(),
        lease_until = clock_timestamp() + (time_limit_s + {LEASE_GRACE_S}) * interval '1 second',
-       session = pg_backend_pid(), worker = %s, done_at_start = done
+       session = pg_backend_pid(), worker = %s,
+       done_at_start = CASE WHEN began_at IS NULL THEN done ELSE done_at_start END,
+       began_at = coalesce(began_at, clock_timestamp())
   FROM quick
  WHERE {{which}} AND state = 1 AND due_at <= clock_timestamp()
 RETURNING id, name, version, arguments, attempt, fence, time_limit_s, unique_key, point,
           progress, done, total
 """
 CLAIM = _CLAIM.format(which="id = %s")
-CLAIM_NAMED = _CLAIM.format(which="id = ANY(%s::bigint[]) AND name = ANY(%s::text[])")
+# What failed once is tried alone: it must not take the same others with it again and again.
+CLAIM_NAMED = _CLAIM.format(
+    which="id = ANY(%s::bigint[]) AND name = ANY(%s::text[]) AND attempt = 0"
+)
 LEASE = f"lease_until = clock_timestamp() + (time_limit_s + {LEASE_GRACE_S}) * interval '1 second'"
 OURS = "WHERE id = %s AND fence = %s AND state = 2"
 DONE = f"""
 UPDATE jobs_job SET state = 5, ended_at = clock_timestamp(), lease_until = NULL, wish = 0,
                     reason = '', error = '' {OURS}
 """
-DONE_TOGETHER = """
-UPDATE jobs_job SET state = 5, ended_at = clock_timestamp(), lease_until = NULL, wish = 0,
-                    reason = '', error = ''
+ALL_OURS = """
  WHERE id = ANY(%s::bigint[]) AND state = 2
    AND (id, fence) IN (SELECT * FROM unnest(%s::bigint[], %s::integer[]))
+"""
+DONE_TOGETHER = f"""
+UPDATE jobs_job SET state = 5, ended_at = clock_timestamp(), lease_until = NULL, wish = 0,
+                    reason = '', error = '' {ALL_OURS}
+"""
+UNCLAIM = f"""
+UPDATE jobs_job SET state = 1, attempt = attempt - 1, rung_at = NULL, lease_until = NULL {ALL_OURS}
 """
 REACH = f"""
 UPDATE jobs_job SET point = %s, progress = progress || %s::jsonb, {LEASE} {OURS} RETURNING 1
@@ -61,21 +71,29 @@ RETURNING wish
 """
 STOP = f"""
 UPDATE jobs_job SET state = CASE wish WHEN 1 THEN 3 ELSE 7 END, wish = 0, lease_until = NULL,
-                    attempt = 0, ended_at = CASE wish WHEN 2 THEN clock_timestamp() END {OURS}
+                    attempt = 0, began_at = NULL,
+                    ended_at = CASE wish WHEN 2 THEN clock_timestamp() END {OURS}
+"""
+STEP_ASIDE = f"""
+UPDATE jobs_job SET state = 1, lease_until = NULL, attempt = 0,
+                    due_at = clock_timestamp(), rung_at = clock_timestamp() {OURS}
+RETURNING queue
 """
 STRAND = f"""
-UPDATE jobs_job SET state = 4, lease_until = NULL, reason = %s, error = %s, attempt = attempt - 1
+UPDATE jobs_job SET state = 4, lease_until = NULL, reason = %s, error = %s,
+                    attempt = attempt - 1, began_at = NULL
  {OURS}
 """
 FREE_KEY = "DELETE FROM jobs_uniquekey WHERE key = %s AND job_id = %s"
 
 WAIT = f"""random() * least({LONGEST_BACKOFF_S}, backoff_s * 2 ^ least(attempt - 1, 20))
            * interval '1 second'"""
-# Given back for another try, or dead after the last, or cancelled as somebody wished.
+# Given back for another try, or dead after the last, or cancelled or paused as somebody wished.
 GIVE_BACK = f"""
-    SET state = CASE WHEN wish = 2 THEN 7 WHEN attempt < most_attempts THEN 1 ELSE 6 END,
+    SET state = CASE WHEN wish = 2 THEN 7 WHEN attempt >= most_attempts THEN 6
+                     WHEN wish = 1 THEN 3 ELSE 1 END,
         ended_at = CASE WHEN wish = 2 OR attempt >= most_attempts THEN clock_timestamp() END,
-        due_at = clock_timestamp() + {WAIT},
+        due_at = clock_timestamp() + {WAIT}, began_at = NULL,
         rung_at = NULL, lease_until = NULL, wish = 0, reason = %s, error = %s
 """
 FAIL = f"UPDATE jobs_job {GIVE_BACK} {OURS} RETURNING state"
@@ -141,14 +159,23 @@ def end(held: Claim) -> None:
 
 def end_together(all_held: Sequence[Claim]) -> None:
     """Note in one transaction that all these are done. Raises `LeaseLost` if one was lost."""
-    ids = array(held.id for held in all_held)
-    fences = array(held.fence for held in all_held)
     with connection.cursor() as cursor:
-        cursor.execute(DONE_TOGETHER, [ids, ids, fences])
+        cursor.execute(DONE_TOGETHER, _all(all_held))
         if cursor.rowcount != len(all_held):
             raise LeaseLost(f"{len(all_held) - cursor.rowcount} of {len(all_held)} jobs")
     for held in all_held:
         _free_key(held)
+
+
+def unclaim(all_held: Sequence[Claim]) -> None:
+    """Put jobs back that were not begun, as if nobody had claimed them."""
+    with connection.cursor() as cursor:
+        cursor.execute(UNCLAIM, _all(all_held))
+
+
+def _all(all_held: Sequence[Claim]) -> tuple[str, str, str]:
+    ids = array(held.id for held in all_held)
+    return ids, ids, array(held.fence for held in all_held)
 
 
 def reach(held: Claim, point: str, notes: Mapping[str, Any]) -> None:
@@ -173,6 +200,16 @@ def stop(held: Claim, *, is_cancelled: bool) -> None:
         _free_key(held)
 
 
+def step_aside(held: Claim) -> str:
+    """Queue up anew in the transaction of a step, and give the queue: others wait too."""
+    with connection.cursor() as cursor:
+        cursor.execute(STEP_ASIDE, [held.id, held.fence])
+        row = cursor.fetchone()
+    if row is None:
+        raise LeaseLost(held.id)
+    return str(row[0])
+
+
 def strand(held: Claim, reason: Reason, error: str) -> None:
     """Lay the job aside: nobody here knows how to do it. That is no attempt."""
     _hit(STRAND, held, reason, error[:LONGEST_ERROR])
@@ -183,7 +220,7 @@ def fail(held: Claim, reason: Reason, error: str) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(FAIL, [reason, clean(error), held.id, held.fence])
         row = cursor.fetchone()
-        if row and row[0] != 1:
+        if row and row[0] >= State.DONE:
             _free_key(held)
 
 
@@ -214,5 +251,5 @@ def lose(
         raw.execute(EXPLAIN, whose)
         rows = raw.execute(LOST, whose).fetchall()
         for job_id, state, key in rows:
-            if state != State.QUEUED and key:
+            if state >= State.DONE and key:
                 raw.execute(FREE_KEY, [key, job_id])

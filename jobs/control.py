@@ -25,7 +25,8 @@ WISH = """
 UPDATE jobs_job SET wish = %s WHERE id = ANY(%s::bigint[]) AND state = 2 RETURNING id
 """
 PAUSE = """
-UPDATE jobs_job SET state = 3 WHERE id = ANY(%s::bigint[]) AND state = 1 RETURNING id
+UPDATE jobs_job SET state = 3, began_at = NULL
+ WHERE id = ANY(%s::bigint[]) AND state = 1 RETURNING id
 """
 RESUME = """
 UPDATE jobs_job SET state = 1, wish = 0, due_at = now(), rung_at = now()

@@ -52,7 +52,10 @@ class Job(models.Model):
     progress = models.JSONField(default=dict, help_text="What the steps so far left behind.")
     done = models.BigIntegerField(default=0)
     total = models.BigIntegerField(null=True)
-    done_at_start = models.BigIntegerField(default=0, help_text="`done` when it was claimed.")
+    done_at_start = models.BigIntegerField(default=0, help_text="`done` when it began.")
+    began_at = models.DateTimeField(
+        null=True, help_text="Since when it goes on, turn after turn, without a break."
+    )
 
     class Meta:
         verbose_name = "job"

@@ -10,10 +10,11 @@ from jobs.models import Job
 
 
 def rate_per_s(job: Job) -> float | None:
-    """What its worker did a second since it took the job; None if nobody works on it."""
-    if job.state != Job.State.RUNNING or job.started_at is None:
+    """What is done a second since it began, the waits between its turns included; None if
+    nobody works on it."""
+    if job.state not in (Job.State.QUEUED, Job.State.RUNNING) or job.began_at is None:
         return None
-    seconds = (timezone.now() - job.started_at).total_seconds()
+    seconds = (timezone.now() - job.began_at).total_seconds()
     return (job.done - job.done_at_start) / max(seconds, 0.001)
 
 

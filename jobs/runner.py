@@ -132,33 +132,45 @@ def _run_sharing(ids: Sequence[int]) -> int:
     ran = 0
     for start in range(0, len(ids), JOBS_PER_COMMIT):
         held = claims.claim_named(ids[start : start + JOBS_PER_COMMIT], names)
-        ran += len(held)
-        _run_group([(known, each) for each in held if (known := _known(each))])
+        ran += len(held) - _run_group([(known, each) for each in held if (known := _known(each))])
     return ran
 
 
-def _run_group(jobs: list[Ready]) -> None:
+def _run_group(jobs: list[Ready]) -> int:
     """Run jobs in one transaction, each in a savepoint, and end them together.
 
-    If the whole goes wrong, if one takes too long or has lost its lease, each is run alone;
-    should the commit have come through after all, their fences tell.
+    If one has lost its lease, or the whole goes wrong, each is run alone; if one takes too
+    long, the others are put back, and their number is given. Should the commit have come
+    through after all, their fences tell.
     """
     failed: dict[int, str] = {}
+    at_work: list[Claim] = []
     try:
         with transaction.atomic(durable=_is_durable()):
             for declaration, held in jobs:
+                at_work[:] = [held]
                 _run_in_savepoint(declaration, held, failed)
             claims.end_together([held for _, held in jobs if held.id not in failed])
-    except LeaseLost:
+    except (TimeLimit, SoftTimeLimitExceeded):
+        return _blame(at_work, [held for _, held in jobs if held not in at_work])
+    except (LeaseLost, DatabaseError, InterfaceError) as error:
+        if not isinstance(error, LeaseLost):
+            connection.close()
         _run_each(jobs)
-        return
-    except (TimeLimit, SoftTimeLimitExceeded, DatabaseError, InterfaceError):
-        connection.close()
-        _run_each(jobs)
-        return
+        return 0
     for _, held in jobs:
         if held.id in failed:
             _fail(held, Reason.RAISED, failed[held.id])
+    return 0
+
+
+def _blame(late: list[Claim], others: list[Claim]) -> int:
+    """One job used up the time of all: it alone has failed, and the others were not begun."""
+    connection.close()
+    claims.unclaim(others)
+    for held in late:
+        _fail(held, Reason.TIME_LIMIT, f"took longer than {held.time_limit_s} s")
+    return len(others)
 
 
 def _run_each(jobs: list[Ready]) -> None:
@@ -202,7 +214,9 @@ def _run_outside(declaration: Declaration, held: Claim) -> None:
 
 
 def _run_long(declaration: Declaration, held: Claim) -> None:
-    notes, is_over = held.progress, False
+    """Step after step for a turn; then it queues up again, so that others get theirs, and no
+    message lasts longer than Celery lets it."""
+    notes, is_over, until = held.progress, False, time.monotonic() + bell.TURN_S
     while not is_over:
         with _time_limit(held.time_limit_s), transaction.atomic(durable=_is_durable()):
             step: Step = declaration.run(notes, **held.arguments)
@@ -212,6 +226,9 @@ def _run_long(declaration: Declaration, held: Claim) -> None:
                 claims.end(held)
             elif is_over:
                 claims.stop(held, is_cancelled=wish == Wish.CANCEL)
+            elif time.monotonic() > until:
+                bell.ring_on_commit(claims.step_aside(held), [held.id], limit_s=held.time_limit_s)
+                is_over = True
         notes = step.notes
 
 

@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -67,11 +67,17 @@ WITH unheard AS (
 UPDATE jobs_job AS j SET rung_at = clock_timestamp() FROM unheard AS u WHERE j.id = u.id
 RETURNING j.id, j.time_limit_s
 """
-KNOWN_AGAIN = """
+# While old workers lay aside again what a new beat knows, this bounds the to and fro.
+KNOWN_AGAIN = f"""
+WITH known AS (
+    SELECT j.id FROM jobs_job AS j
+      JOIN unnest(%s::text[], %s::smallint[]) AS d(name, version)
+        ON j.name = d.name AND j.version <= d.version
+     WHERE j.state = 4 AND j.reason <> 'wrong_arguments'
+     LIMIT {RETURN_MOST} FOR UPDATE OF j SKIP LOCKED
+)
 UPDATE jobs_job SET state = 1, due_at = clock_timestamp(), rung_at = NULL
-  FROM unnest(%s::text[], %s::smallint[]) AS d(name, version)
- WHERE jobs_job.state = 4 AND jobs_job.name = d.name AND jobs_job.version <= d.version
-   AND jobs_job.reason <> 'wrong_arguments'
+  FROM known WHERE jobs_job.id = known.id
 """
 GIVE_UP = f"""
 UPDATE jobs_job SET state = 6, ended_at = clock_timestamp()
@@ -136,11 +142,11 @@ class Sweeper:
 
 def sweep(connection: Connection) -> None:
     """One sweep: take back, give up, wake what is known again, ring what was not heard."""
-    returned = _end_keys(connection, connection.execute(RETURN, _LOST).fetchall())
+    returned = _ending(connection, RETURN, *_LOST)
     if returned:
         logger.warning("took %s jobs back from workers that are gone", returned)
     _wake_stranded(connection)
-    _end_keys(connection, connection.execute(GIVE_UP).fetchall())
+    _ending(connection, GIVE_UP)
     rung = sum(_ring_queue(connection, *each) for each in _waiting(connection).items())
     connection.execute(NOTE, [rung, returned])
 
@@ -148,10 +154,14 @@ def sweep(connection: Connection) -> None:
 _LOST = ("worker_lost", "the worker's session is gone, or its lease ran out")
 
 
-def _end_keys(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> int:
-    for job_id, state, key in rows:
-        if key and state != State.QUEUED:
-            connection.execute(FREE_KEY, [key, job_id])
+def _ending(connection: Connection, sql: str, *parameters: Any) -> int:
+    """Change jobs, and say how many. Those that end so give their keys back in the same
+    transaction: a key without its job would be taken for ever."""
+    with connection.transaction():
+        rows = connection.execute(sql.encode(), parameters or None).fetchall()
+        for job_id, state, key in rows:
+            if key and state >= State.DONE:
+                connection.execute(FREE_KEY, [key, job_id])
     return len(rows)
 
 

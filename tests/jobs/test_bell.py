@@ -23,20 +23,24 @@ AT_MOST_S = 3.0
 
 
 @pytest.fixture
-def broker(
-    guard: Guard, embedded_servers: Embedded, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Scrip]:
-    """A Valkey of its own that the bell rings, and that may be frozen or killed."""
+def broker(guard: Guard, embedded_servers: Embedded) -> Iterator[Scrip]:
+    """A Valkey of its own that may be frozen or killed."""
     with Scrip(guard, embedded_servers) as scrip:
-        app = Celery("scrip", broker=celery_broker(scrip.redis_url, CELERY), set_as_current=False)
-        app.conf.update({
-            name: current_app.conf[name]
-            for name in ("broker_transport_options", "broker_pool_acquire_timeout",
-                         "task_publish_retry", "task_serializer")
-        })  # fmt: skip
-        monkeypatch.setattr(bell, "current_app", app)
-        monkeypatch.setattr(bell, "_silence", bell._Silence())
         yield scrip
+
+
+@pytest.fixture
+def celery(broker: Scrip, monkeypatch: pytest.MonkeyPatch) -> Celery:
+    """A Celery that rings there, with the settings of ours."""
+    app = Celery("scrip", broker=celery_broker(broker.redis_url, CELERY), set_as_current=False)
+    app.conf.update({
+        name: current_app.conf[name]
+        for name in ("broker_transport_options", "broker_pool_acquire_timeout",
+                     "task_publish_retry", "task_serializer")
+    })  # fmt: skip
+    monkeypatch.setattr(bell, "current_app", app)
+    monkeypatch.setattr(bell, "_silence", bell._Silence())
+    return app
 
 
 def ringing() -> tuple[bool, float]:
@@ -46,6 +50,7 @@ def ringing() -> tuple[bool, float]:
     return heard, time.monotonic() - began
 
 
+@pytest.mark.usefixtures("celery")
 def test_frozen_broker_costs_a_second_and_then_nothing(broker: Scrip) -> None:
     assert ringing()[0]
     os.kill(broker.valkey_pid, signal.SIGSTOP)
@@ -59,11 +64,11 @@ def test_frozen_broker_costs_a_second_and_then_nothing(broker: Scrip) -> None:
 
 
 def test_without_the_time_out_whoever_rings_waits_for_the_frozen_broker(
-    broker: Scrip, monkeypatch: pytest.MonkeyPatch
+    broker: Scrip, celery: Celery
 ) -> None:
     """The control of the test above."""
-    options = {**bell.current_app.conf.broker_transport_options, "socket_timeout": None}
-    bell.current_app.conf.broker_transport_options = options
+    options = {**celery.conf.broker_transport_options, "socket_timeout": None}
+    celery.conf.broker_transport_options = options
     assert ringing()[0]
     os.kill(broker.valkey_pid, signal.SIGSTOP)
     waker = os.fork()
@@ -75,6 +80,7 @@ def test_without_the_time_out_whoever_rings_waits_for_the_frozen_broker(
     os.waitpid(waker, 0)
 
 
+@pytest.mark.usefixtures("celery")
 def test_broker_that_is_gone_is_tried_once_and_without_a_pause(broker: Scrip) -> None:
     assert ringing()[0]
     broker.kill_valkey()

@@ -108,6 +108,17 @@ def test_long_job_goes_on_after_kills_where_it_was(scrip: Scrip) -> None:
                        " WHERE number BETWEEN 11 AND 40 AND what = ''") == [(30, 30)]  # fmt: skip
 
 
+def test_long_job_outlasts_its_limit_and_lets_others_in_between(scrip: Scrip) -> None:
+    """Its whole takes longer than Celery lets one message last; and there is one worker."""
+    long = put(scrip, "tests.count_briskly", upto=60, pause_s=0.25)
+    wait_for(scrip, long, (2, ""))
+    quick = put(scrip, "tests.leave", number=70)
+    wait_for(scrip, quick, (5, ""), within_s=12)
+    assert state(scrip, long) in {(1, ""), (2, "")}
+    wait_for(scrip, long, (5, ""), within_s=40)
+    assert scrip.query("SELECT fence > 2, attempt FROM jobs_job WHERE id = %s", long) == [(True, 1)]
+
+
 def test_valkey_killed_and_back_delays_and_loses_nothing(scrip: Scrip) -> None:
     scrip.kill_valkey()
     job = put(scrip, "tests.leave", number=50)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
 from django.db import connection, transaction
+from django.utils import timezone
 
 from edge.database import database_conninfo
-from jobs import claims, enqueue, enqueue_many, registry
+from jobs import bell, claims, enqueue, enqueue_many, registry
 from jobs.models import Job, UniqueKey
+from jobs.pace import rate_per_s, time_left
 from jobs.problems import LeaseLost
 from jobs.rules import Reason
 from jobs.runner import run_all, run_one
@@ -134,6 +137,30 @@ def test_one_that_hangs_is_stopped_and_the_others_are_done_once() -> None:
     assert left() == [(1, ""), (3, "")]
     assert [the_job(each).state for each in ids] == [State.DONE, State.DEAD, State.DONE]
     assert the_job(ids[1]).reason == Reason.TIME_LIMIT
+
+
+def test_others_of_one_that_hangs_are_put_back_when_time_is_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bell, "TURN_S", 0)
+    ids = put_shared(13, 1, 2)
+    assert run_all(ids) == 1
+    assert [(the_job(each).state, the_job(each).attempt) for each in ids] == [
+        (State.DEAD, 1),
+        (State.QUEUED, 0),
+        (State.QUEUED, 0),
+    ]
+    assert left() == []
+    assert run_all(ids) == 2
+    assert left() == [(1, ""), (2, "")]
+
+
+def test_what_failed_once_shares_with_nobody() -> None:
+    ids = put_shared(1, 2, 3)
+    change(ids[1], attempt=1, most_attempts=2)
+    assert [held.id for held in claims.claim_named(ids, ["tests.share"])] == [ids[0], ids[2]]
+    assert run_one(ids[1])
+    assert left() == [(2, "")]
 
 
 def test_one_whose_lease_is_lost_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,6 +315,54 @@ def test_wish_is_heard_after_the_step(wish: int, state: State) -> None:
     job = the_job(number)
     assert (job.state, job.done, job.wish, job.lease_until) == (state, 1, 0, None)
     assert left() == [(1, "")]
+    assert UniqueKey.objects.count() == (1 if wish == 1 else 0)
+
+
+def test_long_job_steps_aside_after_its_turn_and_goes_on(
+    rings: list[tuple[str, list[int]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bell, "TURN_S", 0)
+    number = put("tests.count", upto=3)
+    for done in (1, 2):
+        rings.clear()
+        assert run_one(number)
+        job = the_job(number)
+        assert (job.state, job.done, job.attempt, job.reason) == (State.QUEUED, done, 0, "")
+        assert rings == [("scrip", [number])]
+    began_at = job.began_at
+    assert run_one(number)
+    job = the_job(number)
+    assert (job.state, job.done, job.done_at_start) == (State.DONE, 3, 0)
+    assert job.began_at == began_at is not None
+    assert left() == [(1, ""), (2, ""), (3, "")]
+
+
+def test_rate_counts_over_all_turns_since_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bell, "TURN_S", 0)
+    number = put("tests.count", upto=100)
+    assert run_one(number)
+    assert run_one(number)
+    began_at = timezone.now() - timedelta(seconds=10)
+    change(number, began_at=began_at, done=60, done_at_start=10)
+    assert rate_per_s(the_job(number)) == pytest.approx(5, rel=0.05)
+    assert time_left(the_job(number)) == timedelta(seconds=8)
+
+
+def test_failed_long_job_counts_its_rate_anew() -> None:
+    number = put("tests.count", upto=0)
+    change(number, progress={"number": "no number"})
+    assert run_one(number)
+    job = the_job(number)
+    assert (job.state, job.reason, job.began_at) == (State.QUEUED, Reason.RAISED, None)
+
+
+@pytest.mark.parametrize(("wish", "state"), [(1, State.PAUSED), (2, State.CANCELLED)])
+def test_wish_is_heard_when_a_job_without_steps_fails(wish: int, state: State) -> None:
+    with transaction.atomic():
+        number = enqueue("tests.raise", {"number": 7}, unique="k")
+    change(number, wish=wish)
+    assert run_one(number)
+    assert (the_job(number).state, the_job(number).wish) == (state, 0)
     assert UniqueKey.objects.count() == (1 if wish == 1 else 0)
 
 

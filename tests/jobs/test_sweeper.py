@@ -13,7 +13,7 @@ from django.db import connection, transaction
 
 from edge.database import database_conninfo
 from edge.ids import first_id_at
-from jobs import beat, bell, claims, days, enqueue
+from jobs import beat, bell, claims, days, enqueue, sweeper
 from jobs.models import Job, Sweeper, UniqueKey
 from jobs.runner import run_one
 from jobs.sweeper import Connection, sweep
@@ -100,6 +100,40 @@ def test_lease_that_ran_out_is_taken_back_for_the_last_time(
     change(number, lease_until=LONG_AGO, attempt=8)
     sweep(session)
     assert (the_job(number).state, UniqueKey.objects.count()) == (State.DEAD, 0)
+
+
+def test_job_that_ends_and_its_key_go_together_or_not_at_all(
+    session: Connection, rings: Rings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweeper that dies in between must not leave a key without its job: for ever taken."""
+    number = put(unique="k")
+    assert claims.claim(number)
+    change(number, lease_until=LONG_AGO, attempt=8)
+    monkeypatch.setattr(sweeper, "FREE_KEY", "SELECT 1 / 0, %s::text, %s::bigint")
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        sweep(session)
+    assert (the_job(number).state, UniqueKey.objects.count()) == (State.RUNNING, 1)
+
+
+def test_two_sweeps_at_once_take_a_job_back_once(rings: Rings) -> None:
+    numbers = [put(n) for n in range(50)]
+    for number in numbers:
+        assert claims.claim(number)
+    Job.objects.update(lease_until=LONG_AGO, most_attempts=99)
+    barrier = threading.Barrier(2)
+
+    def one() -> None:
+        with psycopg.connect(database_conninfo(), autocommit=True) as session:
+            barrier.wait(10)
+            sweep(session)
+
+    threads = [threading.Thread(target=one) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert Sweeper.objects.get(pk=1).returned == 50
+    assert set(Job.objects.values_list("state", "attempt", "fence")) == {(State.QUEUED, 1, 1)}
 
 
 def test_stranded_job_goes_on_when_its_name_is_known_again(
