@@ -11,6 +11,8 @@ import os
 from celery import Celery
 from django.conf import settings
 
+from jobs.rules import QUEUE
+
 TASK_SOFT_LIMIT_S = 270
 TASK_LIMIT_S = 300
 VISIBILITY_TIMEOUT_S = 600
@@ -45,7 +47,7 @@ app.conf.update(
     task_time_limit=TASK_LIMIT_S,
     task_serializer="json",
     accept_content=["json"],
-    task_default_queue="scrip",
+    task_default_queue=QUEUE,
     worker_prefetch_multiplier=1,
     worker_cancel_long_running_tasks_on_connection_loss=True,
     worker_hijack_root_logger=False,

@@ -15,9 +15,9 @@ from django.db import connection
 
 from edge.postgres import raw_cursor
 from jobs import bell, registry
-from jobs.problems import BadArguments, BadKey, NotInTransaction
+from jobs.problems import BadArguments, BadDueTime, BadKey, NotInTransaction, UnknownQueue
 from jobs.registry import Declaration
-from jobs.rules import JOBS_PER_CALL, LARGEST_ARGUMENTS_BYTES, LONGEST_KEY
+from jobs.rules import JOBS_PER_CALL, LARGEST_ARGUMENTS_BYTES, LONGEST_KEY, QUEUES
 
 # Whoever enqueues for now rings when it commits, so `rung_at` is set; a job for later is
 # rung by the sweeper when it is due.
@@ -60,12 +60,13 @@ def enqueue(
     `arguments` are the function's, as JSON, at most 64 kB. `due_at` is the earliest time.
     While a job with the key `unique` has not ended, no second one is made and the number
     is the first one's. Costs one INSERT, and about 0.2 ms for the bell after the commit.
-    Refuses outside a transaction, unknown names, and arguments the function does not take.
+    Refuses outside a transaction, unknown names and queues, times without a zone, and
+    arguments the function does not take.
     """
     if unique is None:
         return enqueue_many(name, [arguments], due_at=due_at, queue=queue)[0]
-    if not 0 < len(unique) <= LONGEST_KEY:
-        raise BadKey(f"{name}: a key of {len(unique)} characters")
+    if not 0 < len(unique) <= LONGEST_KEY or not _can_be_kept(unique):
+        raise BadKey(f"{name}: {unique[:LONGEST_KEY]!r}, {len(unique)} characters")
     declared = registry.find(name)
     row = _row(declared, queue, due_at)
     (text,) = _texts(declared, [arguments])
@@ -98,6 +99,10 @@ def _row(declared: Declaration, queue: str | None, due_at: datetime | None) -> t
     """The columns that all jobs of one call share."""
     if not connection.in_atomic_block:
         raise NotInTransaction(f"{declared.name} was enqueued outside transaction.atomic()")
+    if queue is not None and queue not in QUEUES:
+        raise UnknownQueue(f"{declared.name}: {queue}; there are {', '.join(QUEUES)}")
+    if due_at is not None and due_at.tzinfo is None:
+        raise BadDueTime(f"{declared.name}: {due_at} has no time zone")
     limits = (declared.time_limit_s, declared.most_attempts, declared.backoff_s)
     return (declared.name, declared.version, queue or declared.queue, *limits, due_at, due_at)
 
@@ -111,14 +116,20 @@ def _text(declared: Declaration, arguments: Mapping[str, Any]) -> str:
     declared.check(arguments)
     try:
         # Strict: what msgspec would merely turn into a string does not come back as it was.
-        text = json.dumps(arguments, allow_nan=False, separators=(",", ":"))
+        text = json.dumps(arguments, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        size_bytes = len(text.encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise BadArguments(f"{declared.name}: {error}") from error
-    if len(text) > LARGEST_ARGUMENTS_BYTES:
-        raise BadArguments(f"{declared.name}: {len(text)} bytes of arguments")
-    if "\\u0000" in text:
+    if size_bytes > LARGEST_ARGUMENTS_BYTES:
+        raise BadArguments(f"{declared.name}: {size_bytes} bytes of arguments")
+    if "\\u0000" in text.replace("\\\\", ""):
         raise BadArguments(f"{declared.name}: PostgreSQL keeps no NUL in text")
     return text
+
+
+def _can_be_kept(text: str) -> bool:
+    """Say whether PostgreSQL can keep this text: it takes no NUL and no half of a pair."""
+    return "\0" not in text and text == text.encode(errors="ignore").decode()
 
 
 def _ring_on_commit(

@@ -1,4 +1,4 @@
-"""What jobs refuse. The first four are mistakes of whoever writes the code that enqueues."""
+"""What jobs refuse. All but the last two are mistakes of whoever writes the code that enqueues."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ class BadArguments(ValueError):
 
 
 class BadKey(ValueError):
-    """A unique key is empty or longer than 200 characters."""
+    """A unique key is empty, longer than 200 characters, or no text that PostgreSQL keeps."""
+
+
+class BadDueTime(ValueError):
+    """A time without its zone is another moment on another machine."""
+
+
+class UnknownQueue(LookupError):
+    """No worker listens to a queue of this name."""
 
 
 class LeaseLost(RuntimeError):

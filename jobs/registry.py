@@ -25,8 +25,8 @@ from typing import Any, Literal, Protocol, TypeVar
 from django.utils.module_loading import autodiscover_modules
 
 from jobs.problems import BadArguments, UnknownJob
+from jobs.rules import QUEUE, QUEUES
 
-DEFAULT_QUEUE = "scrip"
 LONGEST_LIMIT_S = 3_600
 
 Kind = Literal["transaction", "repeatable", "outside", "long"]
@@ -106,7 +106,7 @@ _signature = cache(inspect.signature)
 def job(
     name: str,
     *,
-    queue: str = DEFAULT_QUEUE,
+    queue: str = QUEUE,
     time_limit_s: int = 60,
     most_attempts: int = 8,
     backoff_s: int = 1,
@@ -131,7 +131,7 @@ def job(
 def repeatable_job(
     name: str,
     *,
-    queue: str = DEFAULT_QUEUE,
+    queue: str = QUEUE,
     time_limit_s: int = 60,
     most_attempts: int = 8,
     backoff_s: int = 1,
@@ -144,7 +144,7 @@ def repeatable_job(
 def outside_job(
     name: str,
     *,
-    queue: str = DEFAULT_QUEUE,
+    queue: str = QUEUE,
     time_limit_s: int = 60,
     most_attempts: int = 8,
     backoff_s: int = 5,
@@ -157,7 +157,7 @@ def outside_job(
 def long_job(
     name: str,
     *,
-    queue: str = DEFAULT_QUEUE,
+    queue: str = QUEUE,
     time_limit_s: int = 60,
     most_attempts: int = 8,
     backoff_s: int = 1,
@@ -179,7 +179,8 @@ def _declaring(
     shares_commit: bool = False,
 ) -> Callable[[F], F]:
     assert 0 < time_limit_s <= LONGEST_LIMIT_S and most_attempts > 0 and backoff_s > 0
-    assert 0 < len(name) <= 100 and 0 < len(queue) <= 40
+    assert 0 < len(name) <= 100
+    assert queue in QUEUES, f"{name}: nobody works on the queue {queue}"
 
     def declare(run: F) -> F:
         known = _declared.get(name)

@@ -9,6 +9,11 @@ from __future__ import annotations
 
 from enum import IntEnum, StrEnum
 
+QUEUE = "scrip"
+SLOW_QUEUE = "slow"
+QUEUES = (QUEUE, SLOW_QUEUE)
+"""Each has workers of its own (config/supervisor/table.py), so that work which takes minutes
+keeps nobody waiting who waits for the other. A queue without workers would keep jobs for ever."""
 LARGEST_ARGUMENTS_BYTES = 64 * 1024
 LONGEST_ERROR = 4_000
 LONGEST_KEY = 200

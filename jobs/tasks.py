@@ -15,7 +15,7 @@ from edge import idempotency
 from edge.database import database_conninfo
 from jobs import bell, claims, runner
 from jobs.registry import job
-from jobs.rules import Reason
+from jobs.rules import SLOW_QUEUE, Reason
 
 logger = logging.getLogger(__name__)
 
@@ -54,13 +54,13 @@ def run(ids: list[int]) -> None:
     runner.run_all(ids)
 
 
-@job("edge.forget_old_keys")
+@job("edge.forget_old_keys", queue=SLOW_QUEUE)
 def forget_old_keys() -> int:
     """Empty the partition of idempotency keys that is too old, and say how many there were."""
     return idempotency.forget_old_keys(timezone.now())
 
 
-@job("jobs.clear_sessions", time_limit_s=300)
+@job("jobs.clear_sessions", queue=SLOW_QUEUE, time_limit_s=300)
 def clear_sessions() -> None:
     """Remove the sessions of people who have not come back."""
     from django.contrib.sessions.models import Session

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobs import Step, long_job, repeatable_job
+from jobs import SLOW_QUEUE, Step, long_job, repeatable_job
 from rewards.bulk import steps
 from rewards.disputes import actions as disputes
 from rewards.disputes import guarantees
@@ -14,7 +14,7 @@ SWEEP_PAGES = 200
 """Pages of two thousand codes that one sweep posts; the next one goes on."""
 
 
-@long_job("rewards.bulk", time_limit_s=900)
+@long_job("rewards.bulk", queue=SLOW_QUEUE, time_limit_s=900)
 def bulk(notes: dict[str, Any], *, bulk_job_id: int) -> Step:  # noqa: ARG001 (its row has them)
     """Do a step of work on many codes."""
     return steps.step(bulk_job_id)
@@ -27,7 +27,7 @@ def lapse_reservations() -> None:
         pass
 
 
-@repeatable_job("rewards.break_expired", time_limit_s=600)
+@repeatable_job("rewards.break_expired", queue=SLOW_QUEUE, time_limit_s=600)
 def break_expired() -> None:
     """Post the breakage of what expired."""
     for _ in range(SWEEP_PAGES):
@@ -47,7 +47,7 @@ def end_silent_disputes() -> int:
     return disputes.end_silences()
 
 
-@repeatable_job("rewards.close_guarantees", time_limit_s=300)
+@repeatable_job("rewards.close_guarantees", queue=SLOW_QUEUE, time_limit_s=300)
 def close_guarantees() -> int:
     """End the guarantees of series that have expired; say how many."""
     return guarantees.close_finished()

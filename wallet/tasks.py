@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-from jobs import repeatable_job
+from jobs import SLOW_QUEUE, repeatable_job
 from wallet import expiry, holds, lot_upkeep, partitions
 from wallet import seal as chain
 
@@ -17,7 +17,7 @@ MOST_ACCOUNTS = 200_000
 logger = logging.getLogger(__name__)
 
 
-@repeatable_job("wallet.seal", time_limit_s=300)
+@repeatable_job("wallet.seal", queue=SLOW_QUEUE, time_limit_s=300)
 def seal() -> int:
     """Seal what was committed since the last seal, and say how many seals it took."""
     return len(chain.seal())
@@ -29,19 +29,19 @@ def expire_holds() -> int:
     return holds.expire_holds()
 
 
-@repeatable_job("wallet.expire_points", time_limit_s=600)
+@repeatable_job("wallet.expire_points", queue=SLOW_QUEUE, time_limit_s=600)
 def expire_points() -> int:
     """Move lapsed points to breakage, and say how many lots there were."""
     return expiry.expire_due(limit=MOST_ACCOUNTS).expiry_count
 
 
-@repeatable_job("wallet.fold_points", time_limit_s=600)
+@repeatable_job("wallet.fold_points", queue=SLOW_QUEUE, time_limit_s=600)
 def fold_points() -> int:
     """Derive lots before anybody asks for them, and say for how many accounts."""
     return lot_upkeep.fold_all()
 
 
-@repeatable_job("wallet.maintain_partitions", time_limit_s=300)
+@repeatable_job("wallet.maintain_partitions", queue=SLOW_QUEUE, time_limit_s=300)
 def maintain_partitions() -> int:
     """Make the coming months' partitions, and say how many were missing."""
     reports = partitions.maintain()

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jobs.rules import QUEUE, SLOW_QUEUE
+
 LOOPBACK = "127.0.0.1"
 STATEMENT_LIMITS = "-c statement_timeout=30s -c lock_timeout=10s"
 """What one web request may take of PostgreSQL: after it the caller hears 503, not silence."""
@@ -78,7 +80,8 @@ def processes(place: Place) -> tuple[Process, ...]:
         *(_writer(place, shard) for shard in range(place.shard_count)),
         Process("relay", (place.python, "manage.py", "relay")),
         Process("market-data", (place.python, "manage.py", "market_data")),
-        _worker(place),
+        _worker(place, "worker", QUEUE, place.celery_workers),
+        _worker(place, "worker-slow", SLOW_QUEUE, 1),
         Process("beat", (*_celery(place), "beat", "--loglevel", "WARNING")),
         Process("simulator", (place.python, "manage.py", "simulate", "--origin", place.origin)),
     )
@@ -111,14 +114,14 @@ def _celery(place: Place) -> tuple[str, ...]:
     return (place.python, "-m", "celery", "-A", "config", "-q")
 
 
-def _worker(place: Place) -> Process:
+def _worker(place: Place, name: str, queue: str, count: int) -> Process:
     command = (
         *(*_celery(place), "worker", "--loglevel", "WARNING", "--optimization", "fair"),
-        *("--concurrency", str(place.celery_workers)),
+        *("--hostname", f"{name}@%h", "--queues", queue, "--concurrency", str(count)),
         *("--without-gossip", "--without-mingle", "--without-heartbeat"),
     )
     # Root is an ordinary user of a bare machine, and our messages are JSON, which runs nothing.
-    return Process("worker", command, {"PYTHONWARNINGS": "ignore:You're running the worker"})
+    return Process(name, command, {"PYTHONWARNINGS": "ignore:You're running the worker"})
 
 
 def _front(place: Place) -> Process:

@@ -9,9 +9,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection, transaction
 
-from jobs import enqueue, enqueue_many
+from config.supervisor.table import Place, processes
+from jobs import SLOW_QUEUE, enqueue, enqueue_many, registry
 from jobs.models import Job, UniqueKey
-from jobs.problems import BadArguments, BadKey, NotInTransaction, UnknownJob
+from jobs.problems import (
+    BadArguments,
+    BadDueTime,
+    BadKey,
+    NotInTransaction,
+    UnknownJob,
+    UnknownQueue,
+)
+from jobs.rules import QUEUES
 from jobs.runner import run_one
 from tests.jobs.conftest import left, the_job
 
@@ -69,6 +78,8 @@ class Strange:
         ({"number": math.nan}, "not JSON compliant"),
         ({"number": "x" * 65_536}, "bytes of arguments"),
         ({"number": "a\0b"}, "NUL"),
+        ({"number": "a\\\0b"}, "NUL"),
+        ({"number": "\ud800"}, "surrogates not allowed"),
         ({}, "missing a required argument: 'number'"),
         ({"number": 1, "colour": 2}, "unexpected keyword argument 'colour'"),
     ],
@@ -88,11 +99,50 @@ def test_arguments_of_64_kb_are_taken(rings: Rings) -> None:
     assert len(the_job(number).arguments["number"]) == 65_523
 
 
+def test_arguments_are_counted_as_the_bytes_they_take(rings: Rings) -> None:
+    room = 65_536 - len('{"number":""}')
+    with transaction.atomic():
+        number = enqueue("tests.leave", {"number": "é" * (room // 2)})
+        with pytest.raises(BadArguments, match="65537 bytes"):
+            enqueue("tests.leave", {"number": "é" * (room // 2) + "xx"})
+    assert the_job(number).arguments["number"] == "é" * (room // 2)
+
+
+def test_text_that_only_looks_like_a_nul_is_kept(rings: Rings) -> None:
+    with transaction.atomic():
+        number = enqueue("tests.leave", {"number": "\\u0000"})
+    assert the_job(number).arguments == {"number": "\\u0000"}
+
+
+def test_queue_that_nobody_works_on_is_refused(rings: Rings) -> None:
+    with transaction.atomic():
+        for queue in ("mail", "", "q" * 100):
+            with pytest.raises(UnknownQueue):
+                enqueue("tests.leave", {"number": 1}, queue=queue)
+        slow = enqueue("tests.leave", {"number": 1}, queue=SLOW_QUEUE)
+    assert rings == [("slow", [slow])]
+    with pytest.raises(AssertionError, match="nobody works on the queue mail"):
+        registry.job("tests.of_no_queue", queue="mail")
+    assert Job.objects.count() == 1
+
+
+def test_every_queue_has_a_worker_in_the_table() -> None:
+    heard = [each.command[each.command.index("--queues") + 1]
+             for each in processes(Place()) if "--queues" in each.command]  # fmt: skip
+    assert sorted(heard) == sorted(QUEUES)
+
+
+def test_time_without_a_zone_is_refused(rings: Rings) -> None:
+    with pytest.raises(BadDueTime), transaction.atomic():
+        enqueue("tests.leave", {"number": 1}, due_at=datetime(2030, 1, 1))
+    assert Job.objects.count() == 0
+
+
 def test_unknown_name_and_strange_key_are_refused(rings: Rings) -> None:
     with transaction.atomic():
         with pytest.raises(UnknownJob):
             enqueue("tests.nobody_does_this", {})
-        for key in ("", "k" * 201):
+        for key in ("", "k" * 201, "a\0b", "\ud800"):
             with pytest.raises(BadKey):
                 enqueue("tests.leave", {"number": 1}, unique=key)
     assert (Job.objects.count(), rings) == (0, [])

@@ -119,6 +119,18 @@ def test_long_job_outlasts_its_limit_and_lets_others_in_between(scrip: Scrip) ->
     assert scrip.query("SELECT fence > 2, attempt FROM jobs_job WHERE id = %s", long) == [(True, 1)]
 
 
+def test_slow_queue_has_a_worker_of_its_own(scrip: Scrip) -> None:
+    """So what takes minutes there keeps nobody waiting here."""
+    slow = put(scrip, "tests.sleep_slowly", number=80)
+    wait_for(scrip, put(scrip, "tests.leave", number=81), (5, ""))
+    assert state(scrip, slow) == (1, "")
+    scrip.start("worker-slow")
+    wait_for(scrip, slow, (2, ""))
+    wait_for(scrip, put(scrip, "tests.leave", number=82), (5, ""), within_s=5)
+    assert state(scrip, slow) == (2, "")
+    scrip.kill("worker-slow")
+
+
 def test_valkey_killed_and_back_delays_and_loses_nothing(scrip: Scrip) -> None:
     scrip.kill_valkey()
     job = put(scrip, "tests.leave", number=50)

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import connection
 
-from jobs import Step, Work, job, long_job, outside_job
+from jobs import SLOW_QUEUE, Step, Work, job, long_job, outside_job
 
 TABLE = "CREATE TABLE IF NOT EXISTS effects (number bigint NOT NULL, what text NOT NULL DEFAULT '')"
 
@@ -55,6 +55,11 @@ def hang(*, number: int) -> None:
 
 @job("tests.sleep", time_limit_s=60, most_attempts=1)
 def sleep(*, number: int) -> None:
+    hang(number=number)
+
+
+@job("tests.sleep_slowly", queue=SLOW_QUEUE, most_attempts=1)
+def sleep_slowly(*, number: int) -> None:
     hang(number=number)
 
 

@@ -26,7 +26,7 @@ import pytest
 from config.embedded import Embedded
 from tests.support.checkout import copy_of_the_code
 
-FEW = "seed_demo,simulator,collectstatic,worker,beat,gateway,writer,relay"
+FEW = "seed_demo,simulator,collectstatic,worker,worker-slow,beat,gateway,writer,relay"
 NO_DEMO = "seed_demo,simulator,collectstatic"
 START_S = 100.0
 
