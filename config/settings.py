@@ -47,6 +47,11 @@ if _is_embedded and not CODE_KEYS:
 if _is_embedded and not CODE_LOOKUP_KEY:
     CODE_LOOKUP_KEY = stored_secret(VAR_DIR / "code_lookup_key")
 
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+"""What Prometheus shows at /metrics (config/metrics.py); without it there is no such address."""
+if _is_embedded and not METRICS_TOKEN:
+    METRICS_TOKEN = stored_secret(VAR_DIR / "metrics_token")
+
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 if PUBLIC_URL:
@@ -89,6 +94,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "config.health.HealthMiddleware",
+    "config.metrics.MetricsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.content_policy.ContentPolicy",

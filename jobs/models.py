@@ -89,6 +89,32 @@ class Tick(models.Model):
         return f"{self.entry} at {self.at}"
 
 
+class Tally(models.Model):
+    """How many jobs of a name have ended so, after such a wait and such a time of work.
+
+    Only ever grows; the sweeper counts (`jobs/tally.py`), for metrics.
+    """
+
+    name = models.CharField(max_length=100)
+    state = models.SmallIntegerField()
+    wait_step = models.SmallIntegerField(help_text="How long it waited: jobs/tally.py")
+    work_step = models.SmallIntegerField(help_text="How long it took: jobs/tally.py")
+    jobs = models.BigIntegerField()
+    attempts = models.BigIntegerField()
+    wait_s = models.FloatField()
+    work_s = models.FloatField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["name", "state", "wait_step", "work_step"], name="jobs_tally_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.jobs} of {self.name}"
+
+
 class Sweeper(models.Model):
     """The sweeper's sign of life and its counts: a single row, number 1."""
 
@@ -96,6 +122,7 @@ class Sweeper(models.Model):
     heartbeat_at = models.DateTimeField(null=True)
     rung = models.BigIntegerField(default=0, help_text="Jobs rung again so far.")
     returned = models.BigIntegerField(default=0, help_text="Jobs taken back so far.")
+    tallied_until = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return f"sweeper at {self.heartbeat_at}"

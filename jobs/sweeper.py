@@ -16,7 +16,7 @@ from typing import Any
 
 import psycopg
 
-from jobs import bell, days
+from jobs import bell, days, tally
 from jobs.claims import FREE_KEY, GIVE_BACK
 from jobs.registry import declarations
 from jobs.rules import STRANDED_DAYS, State
@@ -99,6 +99,7 @@ class Sweeper:
         self._stopping = threading.Event()
         self._failures = 0
         self._maintained_at = float("-inf")
+        self._tallied_at = float("-inf")
 
     def stop(self) -> None:
         """Ask the sweeper to end its sweep and come home."""
@@ -129,6 +130,9 @@ class Sweeper:
         while not self._stopping.is_set():
             sweep(connection)
             self._failures = 0
+            if time.monotonic() - self._tallied_at > tally.EVERY_S:
+                self._tallied_at = time.monotonic()
+                tally.count_ended(connection)
             if time.monotonic() - self._maintained_at > days.EVERY_S:
                 self._maintained_at = time.monotonic()
                 days.maintain(connection)
