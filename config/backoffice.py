@@ -113,6 +113,7 @@ THEME: dict[str, Any] = {
             {
                 "title": "Operations",
                 "items": [
+                    _list("Jobs", "work_history", "jobs.job"),
                     _list("Shards", "dns", "sequencer.shard"),
                     _list("Dead letters", "report", "sequencer.deadletter"),
                     _list("Timetable", "schedule", "django_celery_beat.periodictask"),

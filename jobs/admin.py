@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.contrib import admin
@@ -12,12 +12,15 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
+from unfold.paginator import InfinitePaginator
 
 from edge.reasons import do_with_reason
 from jobs import control
 from jobs.health import report
 from jobs.models import Job
 from jobs.pace import progress_of
+from jobs.registry import declarations
+from jobs.rules import QUEUES, Reason
 
 Deed = Callable[..., int]
 COLOURS = {
@@ -31,15 +34,54 @@ COLOURS = {
 }
 
 
+class Choosing(admin.SimpleListFilter):
+    """Jobs by one column, whose values are known: looking for them would read every day."""
+
+    parameter_name: str
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(value, value) for value in self.values()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
+        return queryset.filter(**{self.parameter_name: self.value()}) if self.value() else queryset
+
+    def values(self) -> Iterable[str]:
+        raise NotImplementedError
+
+
+class OfQueue(Choosing):
+    title = parameter_name = "queue"
+
+    def values(self) -> Iterable[str]:
+        return QUEUES
+
+
+class OfReason(Choosing):
+    title = parameter_name = "reason"
+
+    def values(self) -> Iterable[str]:
+        return filter(None, Reason)
+
+
+class OfName(Choosing):
+    title = parameter_name = "name"
+
+    def values(self) -> Iterable[str]:
+        return sorted(declarations())
+
+
 @admin.register(Job)
 class JobAdmin(ModelAdmin):
     list_display = ("id", "name", "shown_state", "reason", "attempts", "progress_bar", "due_at",
                     "lease_until", "worker", "error_line")  # fmt: skip
-    list_filter = ("state", "queue", "reason", "name")
+    list_filter = ("state", OfQueue, OfReason, OfName)
     search_fields = ("=id", "=name", "=unique_key")
     ordering = ("-id",)
+    # Days of jobs are millions of rows: nobody waits for their number.
     show_full_result_count = False
+    paginator = InfinitePaginator
     list_per_page = 50
+    sortable_by = ("id",)
     list_before_template = "jobs/admin/queues.html"
     actions = ("retry", "discard", "pause", "resume", "cancel")
 

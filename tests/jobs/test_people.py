@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
 from edge.models import AuditEvent
@@ -118,6 +119,17 @@ def test_list_shows_queues_errors_and_progress(rings: Rings, clerk: Client) -> N
     assert "1 dead" in page
     detail = clerk.get(f"{JOBS}{number}/change/").content.decode()
     assert "in leave_and_raise" in detail
+
+
+def test_list_is_filtered_without_reading_every_day(rings: Rings, clerk: Client) -> None:
+    number, other = dead(), put(number=2)
+    with CaptureQueriesContext(connection) as asked:
+        page = clerk.get(JOBS, {"reason": "raised", "name": "tests.raise", "queue": "scrip"})
+    assert f"{JOBS}{number}/change/" in page.content.decode()
+    assert f"{JOBS}{other}/change/" not in page.content.decode()
+    of_jobs = [each["sql"] for each in asked if 'FROM "jobs_job"' in each["sql"]]
+    assert not [sql for sql in of_jobs if "COUNT(" in sql or "DISTINCT" in sql]
+    assert all("LIMIT" in sql for sql in of_jobs)
 
 
 def test_job_cannot_be_edited_by_hand(rings: Rings, clerk: Client) -> None:
