@@ -10,6 +10,7 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from accounts.models import User
 from edge.models import AuditEvent
@@ -137,6 +138,43 @@ def test_job_cannot_be_edited_by_hand(rings: Rings, clerk: Client) -> None:
     clerk.post(f"{JOBS}{number}/change/", {"state": "5", "name": "x"})
     assert the_job(number).state == State.DEAD
     assert clerk.get(f"{JOBS}add/").status_code == 403
+
+
+def entry(**fields: str) -> dict[str, str]:
+    every = IntervalSchedule.objects.get_or_create(every=1, period="hours")[0]
+    arguments = '{"number": 1}'
+    filled = {"name": "nightly", "task": "tests.leave", "kwargs": arguments, "enabled": "on"}
+    return filled | {"interval": str(every.pk), "start_time_0": "", "start_time_1": ""} | fields
+
+
+TIMETABLE = "/admin/django_celery_beat/periodictask/"
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"task": "tests.nobody_does_this"}, "is not one of the available choices"),
+        ({"kwargs": "{}"}, "missing a required argument"),
+        ({"kwargs": "[1]"}, "Arguments have names"),
+        ({"kwargs": "{"}, "This is no JSON"),
+    ],
+)
+def test_entry_that_could_not_be_enqueued_is_refused(
+    clerk: Client, fields: dict[str, str], why: str
+) -> None:
+    page = clerk.post(f"{TIMETABLE}add/", entry(**fields))
+    assert why in page.content.decode()
+    assert not PeriodicTask.objects.filter(name="nightly").exists()
+
+
+def test_entry_can_be_made_now_and_once_while_its_job_waits(rings: Rings, clerk: Client) -> None:
+    assert clerk.post(f"{TIMETABLE}add/", entry()).status_code == 302
+    chosen = {"action": "make_now", "_selected_action": [PeriodicTask.objects.get().pk]}
+    for _ in range(2):
+        page = clerk.post(TIMETABLE, chosen, follow=True).content.decode()
+        assert f"nightly: job {Job.objects.get().pk}." in page
+    assert clerk.post(TIMETABLE, chosen | {"action": "disable"}, follow=True).status_code == 200
+    assert not PeriodicTask.objects.get().enabled
 
 
 def test_terminal_shows_the_same(rings: Rings) -> None:

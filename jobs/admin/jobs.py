@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
@@ -70,10 +72,17 @@ class OfName(Choosing):
         return sorted(declarations())
 
 
+def _clock(moment: datetime) -> SafeString:
+    """The time of day, with the day if it is not today's."""
+    moment = timezone.localtime(moment)
+    is_today = moment.date() == timezone.localdate()
+    text = f"{moment:%H:%M:%S}" if is_today else f"{moment:%Y-%m-%d %H:%M}"
+    return format_html('<span class="whitespace-nowrap">{}</span>', text)
+
+
 @admin.register(Job)
 class JobAdmin(ModelAdmin):
-    list_display = ("id", "name", "shown_state", "reason", "attempts", "progress_bar", "due_at",
-                    "lease_until", "worker", "error_line")  # fmt: skip
+    list_display = ("id", "name", "shown_state", "error_line", "moment", "progress_bar", "attempts")
     list_filter = ("state", OfQueue, OfReason, OfName)
     search_fields = ("=id", "=name", "=unique_key")
     ordering = ("-id",)
@@ -84,6 +93,16 @@ class JobAdmin(ModelAdmin):
     sortable_by = ("id",)
     list_before_template = "jobs/admin/queues.html"
     actions = ("retry", "discard", "pause", "resume", "cancel")
+    fieldsets = (
+        (None, {"fields": ("id", "name", "arguments", "queue", "state", "progress_bar")}),
+        ("What went wrong", {"fields": ("reason", "traceback", "attempt", "most_attempts")}),
+        ("Times", {"fields": ("created_at", "due_at", "rung_at", "began_at", "started_at",
+                              "ended_at")}),
+        ("Who holds it", {"fields": ("worker", "lease_until", "session", "fence", "wish",
+                                     "unique_key")}),
+        ("How far it came", {"fields": ("point", "progress", "done", "total")}),
+        ("Its limits", {"fields": ("version", "time_limit_s", "backoff_s")}),
+    )  # fmt: skip
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -93,7 +112,16 @@ class JobAdmin(ModelAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """People change jobs by the deeds below, never by hand."""
-        return ["created_at", "progress_bar", *(field.name for field in Job._meta.fields)]
+        return [*(field.name for field in Job._meta.fields), "created_at", "progress_bar",
+                "traceback"]  # fmt: skip
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Offer no Save: there is nothing to save."""
+        nothing = {"show_save": False, "show_save_and_continue": False}
+        page: HttpResponse = super().render_change_form(request, context | nothing, *args, **kwargs)
+        return page
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -110,7 +138,7 @@ class JobAdmin(ModelAdmin):
 
     @admin.display(description="tries")
     def attempts(self, job: Job) -> str:
-        return f"{job.attempt} of {job.most_attempts}"
+        return f"{job.attempt}/{job.most_attempts}"
 
     @admin.display(description="progress")
     def progress_bar(self, job: Job) -> str | SafeString:
@@ -121,9 +149,25 @@ class JobAdmin(ModelAdmin):
             '<progress value="{}" max="{}"></progress> {}', job.done, job.total, words
         )
 
+    @admin.display(description="when and where")
+    def moment(self, job: Job) -> str | SafeString:
+        """The moment that matters: its lease while it runs, its end, or when it is due."""
+        if job.lease_until:
+            return format_html("lease until {}<br>{}", _clock(job.lease_until), job.worker)
+        if job.ended_at:
+            return format_html("ended {}", _clock(job.ended_at))
+        return format_html("due {}", _clock(job.due_at))
+
     @admin.display(description="error")
-    def error_line(self, job: Job) -> str:
-        return job.error.strip().rpartition("\n")[2][:80]
+    def error_line(self, job: Job) -> str | SafeString:
+        line = job.error.strip().rpartition("\n")[2][:120]
+        return format_html("{}<br>{}", job.reason, line) if job.reason else line
+
+    @admin.display(description="error")
+    def traceback(self, job: Job) -> str | SafeString:
+        if not job.error:
+            return "-"
+        return format_html('<pre class="overflow-x-auto whitespace-pre">{}</pre>', job.error)
 
     # -- deeds -----------------------------------------------------------------------------
 
