@@ -40,6 +40,10 @@ UPDATE jobs_job
 RETURNING id, name, version, arguments, attempt, fence, time_limit_s, unique_key, point,
           progress, done, total
 """
+WAITING = """
+SELECT id FROM jobs_job
+ WHERE id = ANY(%s::bigint[]) AND state = 1 AND due_at <= clock_timestamp()
+"""
 CLAIM = _CLAIM.format(which="id = %s")
 # What failed once is tried alone: it must not take the same others with it again and again.
 CLAIM_NAMED = _CLAIM.format(
@@ -129,6 +133,14 @@ class Claim:
 def worker_name(pid: int | None = None) -> str:
     """How a worker's process signs: host and number."""
     return f"{HOST}:{pid or os.getpid()}"
+
+
+def still_waiting(ids: Sequence[int]) -> list[int]:
+    """Those of these jobs that wait for a worker, in the order given: one look for all."""
+    with connection.cursor() as cursor:
+        cursor.execute(WAITING, [array(ids)])
+        found = {row[0] for row in cursor.fetchall()}
+    return [job_id for job_id in ids if job_id in found]
 
 
 def claim(job_id: int) -> Claim | None:

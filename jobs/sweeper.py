@@ -30,6 +30,9 @@ SESSION_TIMEOUT_MS = 10_000
 BACKOFF_MOST_S = 2.0
 UNHEARD_S = 2.0
 """A job that waits so long after its ring is rung again, and then every so often."""
+UNHEARD_MORE_S = 0.1
+"""… and so much longer for each message that the broker holds: its turn will come. A backlog
+would else be rung over and over, and workers would wade through rings for what is done."""
 RING_QUIET = 2_000
 """Jobs rung in one sweep when the broker holds no message: its rings were lost."""
 RING_BUSY = 200
@@ -57,11 +60,11 @@ WITH lost AS (
 SELECT id, state, unique_key FROM given
 """
 QUEUES = "SELECT DISTINCT queue FROM jobs_job WHERE state = 1 AND due_at <= clock_timestamp()"
-UNHEARD = f"""
+UNHEARD = """
 WITH unheard AS (
     SELECT id FROM jobs_job
      WHERE state = 1 AND queue = %s AND due_at <= clock_timestamp()
-       AND (rung_at IS NULL OR rung_at < clock_timestamp() - {UNHEARD_S} * interval '1 second')
+       AND (rung_at IS NULL OR rung_at < clock_timestamp() - %s * interval '1 second')
      ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED
 )
 UPDATE jobs_job AS j SET rung_at = clock_timestamp() FROM unheard AS u WHERE j.id = u.id
@@ -190,7 +193,8 @@ def _ring_queue(connection: Connection, queue: str, messages: int) -> int:
         return 0
     most = RING_BUSY if messages else RING_QUIET
     by_limit: dict[int, list[int]] = defaultdict(list)
-    for job_id, limit_s in connection.execute(UNHEARD, [queue, most]):
+    patience_s = UNHEARD_S + UNHEARD_MORE_S * messages
+    for job_id, limit_s in connection.execute(UNHEARD, [queue, patience_s, most]):
         by_limit[limit_s].append(job_id)
     for limit_s, ids in by_limit.items():
         bell.ring(queue, sorted(ids), limit_s=limit_s)

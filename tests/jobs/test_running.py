@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from edge.database import database_conninfo
@@ -106,6 +107,16 @@ def test_job_of_another_release_is_stranded_in_sight(
     assert (job.state, job.reason, job.attempt) == (State.STRANDED, reason, 0)
     assert job.error != ""
     assert left() == []
+
+
+def test_rings_for_what_is_done_cost_one_look() -> None:
+    with transaction.atomic():
+        ids = enqueue_many("tests.leave", [{"number": number} for number in range(20)])
+    assert run_all(ids) == 20
+    with CaptureQueriesContext(connection) as asked:
+        assert run_all(ids) == 0
+    assert len(asked) < 6, "a look for all, no claim for each"
+    assert len(left()) == 20
 
 
 # -- jobs that share a commit ----------------------------------------------------------

@@ -78,6 +78,20 @@ def test_sweeper_rings_less_while_the_broker_holds_messages(
     assert sum(len(ids) for _, ids in rings) == rung
 
 
+def test_backlog_is_not_rung_over_and_over(
+    session: Connection, rings: Rings, messages: dict[str, int]
+) -> None:
+    number = put()
+    change(number, rung_at=datetime.now(UTC) - timedelta(seconds=5))
+    rings.clear()
+    messages["scrip"] = 100
+    sweep(session)
+    assert rings == []
+    messages["scrip"] = 10
+    sweep(session)
+    assert rings == [("scrip", [number])]
+
+
 def test_job_whose_worker_has_lost_its_session_is_taken_back(
     session: Connection, rings: Rings
 ) -> None:
