@@ -163,8 +163,8 @@ class Batch:
     def decide(self, meanwhile: Callable[[], None]) -> Journey | None:
         """Decide ahead; answer the journey that writes it. None: that needs a transaction.
 
-        Calls `meanwhile` every millisecond or so. The journey goes into a transaction of its own. If it fails, or the answer is None,
-        `outcome.take_back`.
+        Calls `meanwhile` every millisecond or so. The journey goes into a transaction of its
+        own. If that fails, or the answer is None, `outcome.take_back`.
         """
         self._is_ahead, self._meanwhile = True, meanwhile
         if self._gate.has_holding_periods:

@@ -75,8 +75,10 @@ class Engine(Protocol):
         """Decide a batch ahead: outside a transaction, writing nothing yet.
 
         The batch decided before may be under way still; then this one builds on it, and
-        falls with it. `meanwhile` sees to that one: call it every millisecond or so. None: it takes a transaction (`execute`), or at least that nothing is
-        under way; memory is as it was. An exception says the same.
+        falls with it. `meanwhile` sees to that one: call it every millisecond or so.
+
+        None: it takes a transaction (`execute`), or at least that nothing is under way;
+        memory is as it was. An exception says the same.
         """
 
     def committed(self) -> None:
