@@ -11,7 +11,7 @@ import msgspec
 from edge.ids import batch_of, first_id, time_of
 from edge.problems import Refusal, answer
 from orderbook.cancelled import CancelAllAnswer
-from orderbook.instructions import NO_CONDITIONS, OrderType, SelfTrade
+from orderbook.instructions import OrderType, SelfTrade
 from orderbook.models import OrderState
 from orderbook.rows import NewOrder, StoredOrder
 from orderbook.stops import stop_ticks_of
@@ -30,7 +30,7 @@ SIDES = {1: "buy", 2: "sell"}
 TIMES_IN_FORCE = {0: "gtc", 1: "ioc", 2: "fok", 3: "post_only", 4: "gtd"}
 TYPES = {kind.value: kind.name.lower() for kind in OrderType}
 SELF_TRADES = {policy.value: policy.name.lower() for policy in SelfTrade}
-STATES = {state: state.name.lower() for state in OrderState}
+STATES: dict[int, str] = {state.value: state.name.lower() for state in OrderState}
 
 
 class Terms(Protocol):
@@ -146,25 +146,31 @@ def order_answer(
     """Tell a trader what became of a new order, or of the same order asked for again."""
     if row.entry_state == OrderState.REFUSED:
         return refused_answer(command, row.refusal, replayed=replayed, order_id=str(row.id))
-    guard = row.guard
+    guard, asked = row.guard, row.conditions
+    price = row.price_ticks * terms.tick_minor
+    has_limit = row.kind in WITH_LIMIT
     body = OrderAnswer(
         order_id=str(row.id),
         client_order_id=row.client_order_id,
         market=terms.code,
         side=SIDES[row.side],
         type=TYPES[row.kind],
+        price=price if has_limit else None,
+        worst_price=None if has_limit else price,
+        stop_price=asked.stop_ticks * terms.tick_minor or None,
         quantity=row.quantity_lots * terms.lot_units,
+        display_quantity=asked.peak_lots * terms.lot_units or None,
+        min_quantity=asked.minimum_lots * terms.lot_units or None,
         time_in_force=TIMES_IN_FORCE[row.time_in_force],
+        expires_at=rfc3339(moment_of(asked.expires_us)) if asked.expires_us else None,
         self_trade=SELF_TRADES[row.self_trade],
-        status=STATES[OrderState(row.entry_state)],
+        status=STATES[row.entry_state],
         filled_quantity=row.taken_lots * terms.lot_units,
         filled_amount=row.taken_minor,
         fee=row.taken_fee_minor,
         quote_asset=terms.quote_code,
         created_at=_written_at(batch_of(row.id)),
         oco=None if guard is None else _guard_answer(guard, terms),
-        **_prices(row, terms),
-        **_conditions(row, terms),
     )
     return Answer(command.id, 201, msgspec.json.encode(body), replayed)
 
@@ -175,24 +181,12 @@ def _prices(row: NewOrder | StoredOrder, terms: Terms) -> dict[str, Any]:
     return {name: row.price_ticks * terms.tick_minor}
 
 
-def _conditions(row: NewOrder | StoredOrder, terms: Terms) -> dict[str, Any]:
-    asked = row.conditions
-    if asked == NO_CONDITIONS:
-        return {}
-    return {
-        "stop_price": asked.stop_ticks * terms.tick_minor or None,
-        "display_quantity": asked.peak_lots * terms.lot_units or None,
-        "min_quantity": asked.minimum_lots * terms.lot_units or None,
-        "expires_at": rfc3339(moment_of(asked.expires_us)) if asked.expires_us else None,
-    }
-
-
 def _guard_answer(row: NewOrder | StoredOrder, terms: Terms) -> GuardAnswer:
     return GuardAnswer(
         order_id=str(row.id),
         type=TYPES[row.kind],
         stop_price=row.conditions.stop_ticks * terms.tick_minor,
-        status=STATES[OrderState(row.entry_state)],
+        status=STATES[row.entry_state],
         **_prices(row, terms),
     )
 

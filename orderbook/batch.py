@@ -130,6 +130,7 @@ class Batch:
         self._gate = Gate(self._plans, memory, now_us)
         self._stale: set[int] = set()
         self._posting: Posting | None = None
+        self._last_transfer_id = 0
         self._is_full = False
         self._is_ahead = False
         self._meanwhile: Callable[[], object] = bool
@@ -293,6 +294,7 @@ class Batch:
 
     def _settle_all(self) -> None:
         assert self._posting is not None
+        self._last_transfer_id = first_id(self._posting.batch) + ROWS_PER_BATCH
         self._gate.look(self._posting.ledger)
         for deed in self._deeds:
             deed.settle(self)
@@ -307,9 +309,11 @@ class Batch:
                 break
             if told is not None:
                 self._told.append(told)
-            if isinstance(plan, PlacePlan) and self._halts(plan):
+            if isinstance(plan, Answer):
+                continue
+            if isinstance(plan, PlacePlan) and plan.halts and self._halts(plan):
                 self._is_full = True
-            elif not isinstance(plan, Answer) and plan.report is not None:
+            elif plan.report is not None:
                 self._settle_stops(plan)
             if self._is_full:
                 self._take_back_from(index + 1)
@@ -377,13 +381,9 @@ class Batch:
         """Put a chain through the ledger: what was refused (or `CREATED`), and at which item."""
         assert self._posting is not None
         ledger = self._posting.ledger
-        if ledger.next_id + len(chain) > first_id(self._posting.batch) + ROWS_PER_BATCH:
+        if ledger.next_id + len(chain) > self._last_transfer_id:
             raise BatchFull
-        results = self._posting.apply(chain) if chain else []
-        for index, result in enumerate(results):
-            if not result.is_created and result.refusal is not Refusal.CHAIN_REFUSED:
-                return result.refusal, index
-        return Refusal.CREATED, 0
+        return ledger.decide(chain)
 
     # -- an order that enters ------------------------------------------------------------------
 
@@ -426,6 +426,8 @@ class Batch:
     def _settle_stops(self, plan: Plan) -> None:
         """Let the stops run that a plan's trades elected, as far as there is room for them."""
         trading, ahead = plan.trading, deque(plan.stops)
+        if not ahead and not trading.book.stops.turns:
+            return
         while True:
             if trading.id not in self._stale:
                 step = ahead.popleft() if ahead else None
@@ -480,7 +482,8 @@ class Batch:
                 self._stale.add(step.trading.id)
                 return None, refused
             charges = charges_of(step, self._memory, self._posting.ledger)
-            if self._gate.is_too_young(step, charges.chain, self._posting.ledger):
+            is_bound = step.trading.ownership.holding_s
+            if is_bound and self._gate.is_too_young(step, charges.chain, self._posting.ledger):
                 step.trading.book.undo_to(step.mark)
                 self._stale.add(step.trading.id)
                 return None, matching.Refusal.UNITS_TOO_YOUNG.code
@@ -501,10 +504,12 @@ class Batch:
 
     def _beyond_limit(self, step: Step) -> str:
         """Say why what is left of an order may not wait beside its owner's others, or nothing."""
+        exposure, quote_id = self._memory.exposure, step.trading.quote_id
+        if not exposure.is_limited:
+            return ""
         orders, notional_minor = step.adds_waiting()
         if not orders and notional_minor <= 0:
             return ""
-        exposure, quote_id = self._memory.exposure, step.trading.quote_id
         return exposure.refusal(step.user_id, quote_id, notional_minor, orders)
 
     def _paid(self) -> tuple[int, int]:

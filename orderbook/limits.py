@@ -42,6 +42,11 @@ class Exposure:
         self._count(user_id, quote_id, orders, notional_minor)
         self._journal.append((user_id, quote_id, orders, notional_minor))
 
+    @property
+    def is_limited(self) -> bool:
+        """Say whether anybody has a limit."""
+        return bool(self.own) or self.everybodys is not NO_LIMIT
+
     def refusal(self, user_id: int, quote_id: int, notional_minor: int, orders: int = 1) -> str:
         """Why more orders of this notional may not wait: a code, or nothing."""
         limit = self.own.get(user_id, self.everybodys)

@@ -88,8 +88,9 @@ class Outcome:
         """A new order has taken what it could. If it waits now, it has a hold."""
         report = plan.report
         assert report is not None
-        self._note(plan, charges, ledger_batch_id, row)
-        row.remaining_lots -= row.taken_lots
+        if report.fills or report.prevented or report.dropped or report.requeued:
+            self._note(plan, charges, ledger_batch_id, row)
+            row.remaining_lots -= row.taken_lots
         self._place(row, plan, report, hold_id)
         row.entry_state = row.state
         if row.guard is not None:
@@ -244,7 +245,8 @@ class Outcome:
     def _place(self, row: NewOrder, plan: PlacePlan, report: Report, hold_id: int) -> None:
         """A new order waits now, or is over."""
         if report.resting_lots:
-            self._reduce(row, row.remaining_lots - report.resting_lots)
+            if row.remaining_lots != report.resting_lots:
+                self._reduce(row, row.remaining_lots - report.resting_lots)
             row.hold_id = hold_id
             self._set_hold(row.id, row.user_id, row.market_id, hold_id)
             if not row.conditions.stop_ticks:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from struct import Struct
 
-from edge.journey import Journey, Rows, array, int8, row, text
+from edge.journey import NO_TEXT, Journey, Rows, array, int8, row, text
 from orderbook.instructions import NO_CONDITIONS, Conditions, OrderType, SelfTrade
 from orderbook.models import OrderState
 
@@ -34,17 +34,19 @@ WITH changed AS (
        SET remaining_lots = o.remaining_lots - u.lots - u.reduced,
            made_minor = o.made_minor + u.minor,
            made_fee_minor = o.made_fee_minor + u.fee,
-           state = u.state,
+           state = CASE WHEN o.state = 0 THEN u.state END,
            ended_id = u.ended_id,
            hold_id = coalesce(u.hold_id, o.hold_id)
       FROM unnest((SELECT $1::orderbook_order_change[])) AS u
-     WHERE o.id = u.id AND o.state = 0 AND o.id = ANY($2::bigint[]) RETURNING 1
+     WHERE o.id = u.id AND o.id = ANY($2::bigint[]) RETURNING 1
 )
-SELECT edge_expect(count(*), $3, 'an order changed that was not open') FROM changed
+SELECT edge_expect(count(*), $3, 'orders') FROM changed
 """
-"""The ids come twice: a join alone does not tell PostgreSQL which months to leave out."""
+"""The ids come twice: a join alone does not tell PostgreSQL which months to leave out. An order
+that is not open gets no state, which its column forbids: as a condition, `state = 0` made the
+planner compare each order with each change."""
 
-_ORDER = Struct("!i iiq iii iiq iih iih iiq iiq iih iiq iiq iiq iih iiq iiq iiq iih iih").pack
+_ORDER = Struct("!i iiq iii iiq iih iih iiq iiq iih iiq iiq iiq iih iiq iiq iiq iih iih ii").pack
 _FILL = Struct("!ii iiq iii iih iiq iiq iiq iiq iiq iiq iiq iiq iiq iiq ii?").pack
 _FILL_BYTES = 4 + 11 * 16 + 12 + 10 + 9
 _CHANGE = Struct("!i iiq iiq iiq iiq iiq iih").pack
@@ -93,18 +95,21 @@ class NewOrder:
 
     def packed(self) -> bytes:
         """An `orderbook_order_row`."""
+        name = self.client_order_id.encode()
         head = _ORDER(
             22, 20, 8, self.id, 23, 4, self.market_id, 20, 8, self.user_id, 21, 2, self.side,
             21, 2, self.time_in_force, 20, 8, self.price_ticks, 20, 8, self.quantity_lots,
             21, 2, self.entry_state, 20, 8, self.taken_lots, 20, 8, self.taken_minor,
             20, 8, self.taken_fee_minor, 21, 2, self.state, 20, 8, self.remaining_lots,
             20, 8, self.made_minor, 20, 8, self.made_fee_minor, 21, 2, self.kind,
-            21, 2, self.self_trade,
+            21, 2, self.self_trade, 25, len(name),
         )  # fmt: skip
+        beside = text(self.refusal) if self.refusal else NO_TEXT
         return row(
-            head + text(self.client_order_id) + text(self.refusal)
-            + int8(self.hold_id) + int8(self.ended_id) + int8(self.key_id)
-        )  # fmt: skip
+            b"".join(
+                (head, name, beside, int8(self.hold_id), int8(self.ended_id), int8(self.key_id))
+            )
+        )
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ that may touch, and what most it writes in the ledger.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import msgspec
@@ -24,7 +24,7 @@ TRANSFERS_PER_FILL = 4
 
 
 @dataclass(slots=True, eq=False)
-class Step(ABC):
+class Step:
     """An order on its way into its book. `mark` is the book's, just before it.
 
     `at_id` is an id of the batch: what the step ends or puts at the end of a queue says so.

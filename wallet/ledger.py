@@ -118,6 +118,9 @@ class EntryRow(NamedTuple):
     effective_at: datetime | None
 
 
+_ALL_CREATED = (Refusal.CREATED, 0)
+
+
 class Ledger:
     """One batch being decided: locked accounts and holds in, journal rows out.
 
@@ -154,29 +157,34 @@ class Ledger:
 
         The items must have passed `check_item`, and their references must be new.
         """
-        rules = self._rules
-        if len(chain) == 1:
-            item = chain[0]
-            refusal = rules[type(item)](item)  # type: ignore[operator]
-            if refusal:
-                return [Result(refusal, 0)]
-            return [Result(Refusal.CREATED, self.next_id - 1)]
-        self._is_in_chain = True
-        results = self._apply_chain(chain)
-        self._is_in_chain = False
-        self._undo.clear()
+        first_id = self.next_id
+        refusal, place = self.decide(chain)
+        if not refusal:
+            return [Result(Refusal.CREATED, first_id + index) for index in range(len(chain))]
+        results = [Result(Refusal.CHAIN_REFUSED, 0)] * len(chain)
+        results[place] = Result(refusal, 0)
         return results
 
-    def _apply_chain(self, chain: Sequence[Item]) -> list[Result]:
+    def decide(self, chain: Sequence[Item]) -> tuple[Refusal, int]:
+        """Decide one chain as `apply` does; answer why it was refused, and which item was.
+
+        `CREATED` says that all happened; their ids follow each other up to `next_id`.
+        """
+        if len(chain) == 1:
+            item = chain[0]
+            return self._rules[type(item)](item), 0  # type: ignore[operator]
+        self._is_in_chain = True
         mark = (len(self.transfers), len(self.entries), len(self.new_hold_ids), self.next_id)
+        refused = _ALL_CREATED
         for index, item in enumerate(chain):
             refusal = self._rules[type(item)](item)  # type: ignore[operator]
             if refusal:
                 self._take_back(mark)
-                results = [Result(Refusal.CHAIN_REFUSED, 0)] * len(chain)
-                results[index] = Result(refusal, 0)
-                return results
-        return [Result(Refusal.CREATED, mark[3] + index) for index in range(len(chain))]
+                refused = refusal, index
+                break
+        self._is_in_chain = False
+        self._undo.clear()
+        return refused
 
     # -- the rules, one for each kind of item: check everything, then change --------------
 
