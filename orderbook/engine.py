@@ -32,13 +32,12 @@ class Ahead:
     def __init__(self, engine: MarketEngine, batch: Batch, journey: Journey) -> None:
         self.batch = batch
         self.count = batch.count
+        self.journey = journey
         self._engine = engine
-        self._journey = journey
 
-    def write_on(self, journey: Journey) -> None:
-        """Lock what the batch was decided on, if it is unchanged, and write."""
+    def lock_on(self, journey: Journey) -> None:
+        """Lock what the batch was decided on, if it is unchanged."""
         lock_unchanged(journey, self.batch.foreseen)
-        journey.then(self._journey)
 
     def left(self, answered: Answered) -> None:
         """The batch is written, and all but committed."""

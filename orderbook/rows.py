@@ -29,18 +29,15 @@ INSERT INTO orderbook_clientorder (digest, order_id)
 SELECT * FROM unnest($1::orderbook_clientorder_row[])
 """
 CHANGE_ORDERS = """
-WITH changed AS (
-    UPDATE orderbook_order AS o
-       SET remaining_lots = o.remaining_lots - u.lots - u.reduced,
-           made_minor = o.made_minor + u.minor,
-           made_fee_minor = o.made_fee_minor + u.fee,
-           state = CASE WHEN o.state = 0 THEN u.state END,
-           ended_id = u.ended_id,
-           hold_id = coalesce(u.hold_id, o.hold_id)
-      FROM unnest((SELECT $1::orderbook_order_change[])) AS u
-     WHERE o.id = u.id AND o.id = ANY($2::bigint[]) RETURNING 1
-)
-SELECT edge_expect(count(*), $3, 'orders') FROM changed
+UPDATE orderbook_order AS o
+   SET remaining_lots = o.remaining_lots - u.lots - u.reduced,
+       made_minor = o.made_minor + u.minor,
+       made_fee_minor = o.made_fee_minor + u.fee,
+       state = CASE WHEN o.state = 0 THEN u.state END,
+       ended_id = u.ended_id,
+       hold_id = coalesce(u.hold_id, o.hold_id)
+  FROM unnest((SELECT $1::orderbook_order_change[])) AS u
+ WHERE o.id = u.id AND o.id = ANY($2::bigint[]) RETURNING 1
 """
 """The ids come twice: a join alone does not tell PostgreSQL which months to leave out. An order
 that is not open gets no state, which its column forbids: as a condition, `state = 0` made the
@@ -227,16 +224,17 @@ def write_rows(
     """Put on a journey what a batch decided: at most three INSERTs and one UPDATE."""
     if changed := sorted(changes, key=attrgetter("id")):
         rows = Rows("orderbook_order_change", [change.packed() for change in changed])
-        journey.add(CHANGE_ORDERS, rows, array(change.id for change in changed), len(changed))
+        ids = array(change.id for change in changed)
+        journey.write(CHANGE_ORDERS, rows, ids, changes=(len(changed), "orders"))
     if placed := list(orders):
         rows = Rows("orderbook_order_row", [order.packed() for order in placed])
-        journey.add(WRITE_ORDERS, rows)
+        journey.write(WRITE_ORDERS, rows)
         named = [
             _CLIENT_ORDER(_CLIENT_ORDER_BYTES, 2, 2950, 16, order.digest, 20, 8, order.id)
             for order in placed
             if order.digest is not None
         ]
-        journey.add(WRITE_CLIENT_ORDERS, Rows("orderbook_clientorder_row", named))
+        journey.write(WRITE_CLIENT_ORDERS, Rows("orderbook_clientorder_row", named))
     if fills:
         rows = Rows("orderbook_fill_row", [fill.packed() for fill in fills])
-        journey.add(WRITE_FILLS, rows)
+        journey.write(WRITE_FILLS, rows)

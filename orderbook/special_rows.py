@@ -57,4 +57,4 @@ def write_special(journey: Journey, rows: Iterable[SpecialRow]) -> None:
     """Add these rows, or change those that are there already."""
     columns = list(zip(*map(astuple, rows), strict=True))
     if columns:
-        journey.add(WRITE, *[array(column) for column in columns])
+        journey.write(WRITE, *[array(column) for column in columns])

@@ -19,9 +19,11 @@ class Decided(Protocol):
     """A batch that was decided ahead, and how it is written. `count` commands of it are done."""
 
     count: int
+    journey: Journey
+    """All that the batch writes."""
 
-    def write_on(self, journey: Journey) -> None:
-        """Put on a journey, inside a transaction, all that the batch writes.
+    def lock_on(self, journey: Journey) -> None:
+        """Put on a journey, first, what locks all that the batch was decided on.
 
         The batch before it is committed. If what was decided on has changed since, the journey
         must end by `edge.journey.Unexpected`: then the batch is executed the other way.

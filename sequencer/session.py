@@ -58,17 +58,13 @@ UPDATE sequencer_shard
  WHERE id = %s AND epoch = %s RETURNING batches
 """
 FENCE_AHEAD = """
-WITH fenced AS (
-    UPDATE sequencer_shard
-       SET state = 'running', heartbeat_at = clock_timestamp(), position = $1,
-           batches = batches + 1, commands = commands + $2, last_batch_size = $2,
-           last_commit_ms = $3::float8
-     WHERE id = $4 AND epoch = $5 RETURNING 1
-)
-SELECT edge_expect(count(*), 1, 'fence') FROM fenced
+UPDATE sequencer_shard
+   SET state = 'running', heartbeat_at = clock_timestamp(), position = $1,
+       batches = batches + 1, commands = commands + $2, last_batch_size = $2,
+       last_commit_ms = $3::float8
+ WHERE id = $4 AND epoch = $5 RETURNING 1
 """
 FENCE_NAME = "fence"
-BEGIN, COMMIT = "BEGIN", "COMMIT"
 BEAT = """
 UPDATE sequencer_shard SET state = %s, heartbeat_at = clock_timestamp()
  WHERE id = %s AND epoch = %s RETURNING batches
@@ -222,11 +218,11 @@ class Session:
         if self.is_lost():
             raise SessionLost(f"shard {self.shard} has no database session")
         journey = Journey()
-        journey.add(BEGIN)
-        decided.write_on(journey)
+        decided.lock_on(journey)
         commit_ms = f"{self._last_commit_ms:.3f}"
-        journey.add(FENCE_AHEAD, position, decided.count, commit_ms, self.shard, self.epoch)
-        journey.add(COMMIT)
+        fence = (position, decided.count, commit_ms, self.shard, self.epoch)
+        journey.write(FENCE_AHEAD, *fence, changes=(1, FENCE_NAME))
+        journey.then(decided.journey)
         try:
             return Flight(decided, journey.send(self._second()), time.perf_counter())
         except psycopg.OperationalError as error:
@@ -241,16 +237,14 @@ class Session:
         try:
             answers = flight.trip.finish()
         except Unexpected as error:
-            self._cancel()
             if error.what == FENCE_NAME:
                 raise FencedOff(f"shard {self.shard} is past epoch {self.epoch}") from error
             raise
         except psycopg.Error as error:
             if self.is_lost():
                 raise SessionLost(str(error)) from error
-            self._cancel()
             raise
-        flight.decided.left(answers[1])
+        flight.decided.left(answers[0])
         self._last_commit_ms = (time.perf_counter() - flight.sent_s) * 1000
 
     def _second(self) -> psycopg.Connection[Any]:
@@ -266,10 +260,6 @@ class Session:
             for setting, seconds in limits.items():
                 self._beside.execute(SET, (setting, f"{seconds * 1000:.0f}"))
         return self._beside
-
-    def _cancel(self) -> None:
-        assert self._beside is not None
-        self._beside.pgconn.exec_(b"ROLLBACK")
 
     # -- signs of life ---------------------------------------------------------------------------
 

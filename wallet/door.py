@@ -59,23 +59,17 @@ SELECT id, account_id, credit_account_id, asset_id, amount, remaining, state, ex
 # Behind a SELECT the planner does not count an array's elements. Else it prefers reading
 # every account there is to a few thousand steps down an index, and is five times slower.
 WRITE_ACCOUNTS = """
-WITH written AS (
-    UPDATE wallet_account AS a
-       SET balance = u.balance, held = u.held, incoming = u.incoming,
-           entry_count = u.entry_count, last_transfer_id = u.last_transfer_id
-      FROM unnest((SELECT $1::wallet_account_state[])) AS u
-     WHERE a.id = u.id RETURNING 1
-)
-SELECT edge_expect(count(*), $2, 'balances') FROM written
+UPDATE wallet_account AS a
+   SET balance = u.balance, held = u.held, incoming = u.incoming,
+       entry_count = u.entry_count, last_transfer_id = u.last_transfer_id
+  FROM unnest((SELECT $1::wallet_account_state[])) AS u
+ WHERE a.id = u.id RETURNING 1
 """
 WRITE_HOLDS = """
-WITH written AS (
-    UPDATE wallet_hold AS h SET remaining = u.remaining, state = u.state
-      FROM unnest((SELECT $1::bigint[]), (SELECT $2::bigint[]), (SELECT $3::smallint[]))
-        AS u(id, remaining, state)
-     WHERE h.id = u.id AND h.id = ANY($1::bigint[]) RETURNING 1
-)
-SELECT edge_expect(count(*), $4, 'holds') FROM written
+UPDATE wallet_hold AS h SET remaining = u.remaining, state = u.state
+  FROM unnest((SELECT $1::bigint[]), (SELECT $2::bigint[]), (SELECT $3::smallint[]))
+    AS u(id, remaining, state)
+ WHERE h.id = u.id AND h.id = ANY($1::bigint[]) RETURNING 1
 """
 """The ids come twice: a join alone does not tell PostgreSQL which months to leave out."""
 WRITE_BATCH = "INSERT INTO wallet_batch (id, transfer_count) VALUES ($1, $2)"
@@ -276,23 +270,24 @@ def write_to(journey: Journey, posting: Posting) -> None:
     if posting.references:
         # In order of digest: two batches that share references wait for each other one way.
         references = [reference_row(used) for used in sorted(posting.references)]
-        journey.add(WRITE_REFERENCES, Rows("wallet_reference_row", references))
+        journey.write(WRITE_REFERENCES, Rows("wallet_reference_row", references))
     if not ledger.transfers:
         return
     assert batch_of(ledger.transfers[-1].id) == posting.batch, "too many items in one batch"
     accounts = [account_row(ledger.accounts[id]) for id in sorted(ledger.touched_account_ids)]
-    journey.add(WRITE_ACCOUNTS, Rows("wallet_account_state", accounts), len(accounts))
+    states = Rows("wallet_account_state", accounts)
+    journey.write(WRITE_ACCOUNTS, states, changes=(len(accounts), "balances"))
     transfers = [transfer_row(transfer) for transfer in ledger.transfers]
-    journey.add(WRITE_TRANSFERS, Rows("wallet_transfer_row", transfers))
+    journey.write(WRITE_TRANSFERS, Rows("wallet_transfer_row", transfers))
     if ledger.entries:
         entries = [entry_row(entry) for entry in ledger.entries]
-        journey.add(WRITE_ENTRIES, Rows("wallet_entry_row", entries))
+        journey.write(WRITE_ENTRIES, Rows("wallet_entry_row", entries))
     if ledger.new_hold_ids:
         holds = [hold_row(ledger.holds[id]) for id in ledger.new_hold_ids]
-        journey.add(OPEN_HOLDS, Rows("wallet_hold_row", holds))
+        journey.write(OPEN_HOLDS, Rows("wallet_hold_row", holds))
     if changed := _changed_holds(ledger):
-        journey.add(WRITE_HOLDS, *_hold_columns(changed), len(changed))
-    journey.add(WRITE_BATCH, first_id(posting.batch), len(transfers))
+        journey.write(WRITE_HOLDS, *_hold_columns(changed), changes=(len(changed), "holds"))
+    journey.write(WRITE_BATCH, first_id(posting.batch), len(transfers))
 
 
 def _changed_holds(ledger: Ledger) -> list[HeldFunds]:

@@ -10,17 +10,20 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sequencer.commands import Answer, Command
+    from sequencer.engine import Decided
+    from sequencer.session import Flight
 
 BOUNDARIES = (
     "before_read",
     "before_execute",
     "after_execute",
     "before_commit",
+    "under_way",
     "after_commit",
     "after_answer",
 )
@@ -73,6 +76,15 @@ def main(shard: int, boundary: str = "", count: int = 0, engine: str = TALLY) ->
             trap.reach("after_execute")
             return answers
 
+        def decide(
+            self, commands: Sequence[Command], /, meanwhile: Callable[[], None]
+        ) -> Decided | None:
+            trap.reach("before_execute")
+            decided: Decided | None = super().decide(commands, meanwhile)
+            if decided is not None:
+                trap.reach("after_execute")
+            return decided
+
         def committed(self) -> None:
             trap.reach("after_commit")
             super().committed()
@@ -81,6 +93,17 @@ def main(shard: int, boundary: str = "", count: int = 0, engine: str = TALLY) ->
         def fence(self, position: str | None, command_count: int) -> None:
             super().fence(position, command_count)
             trap.reach("before_commit")
+            trap.reach("under_way")
+
+        def take_off(self, decided: Decided, position: str) -> Flight:
+            trap.reach("before_commit")
+            flight = super().take_off(decided, position)
+            trap.reach("under_way")
+            return flight
+
+        def land(self, flight: Flight) -> None:
+            super().land(flight)
+            trap.reach("after_commit")
 
     writer = Writer(
         stream=TrappedStream(settings.REDIS_URL, shard),
