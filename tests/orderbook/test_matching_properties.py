@@ -291,6 +291,10 @@ def test_every_lot_of_an_order_is_accounted_for(flow: list[tuple[Any, ...]]) -> 
 class Day:
     """A market's day: mostly waiting orders near a wandering price, some cancelled, some taken."""
 
+    kinds: tuple[str, ...] = ("asked",) * 6 + ("amend", "cancel") * 3 + ("pair", "reduce", "expire")
+    stops = 1
+    """How many of seven orders are stops."""
+
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
         self.middle = 500
@@ -298,20 +302,9 @@ class Day:
 
     def flow(self, count: int) -> list[tuple[Any, ...]]:
         flow: list[tuple[Any, ...]] = []
-        kinds = ["asked"] * 6 + [
-            "pair",
-            "amend",
-            "amend",
-            "amend",
-            "cancel",
-            "cancel",
-            "cancel",
-            "reduce",
-            "expire",
-        ]
         for number in range(1, count + 1):
             self.middle += self.rng.choice((-3, -1, 0, 0, 1, 3))
-            flow.append(getattr(self, self.rng.choice(kinds))(number))
+            flow.append(getattr(self, self.rng.choice(self.kinds))(number))
             flow.append(("trigger", 1000))
         return flow
 
@@ -327,7 +320,7 @@ class Day:
             number, self.owners[number], side, self.middle - sign * rng.randrange(-5, 8),
             rng.randrange(1, 20), rng.choice(["good_till_cancelled"] * 6 + TIMES_IN_FORCE),
             rng.choice(list(SelfTrade)).name.lower(),
-            stop=rng.choice([0] * 6 + [self.middle + sign * rng.randrange(1, 6)]),
+            stop=(self.middle + sign * rng.randrange(1, 6)) * (rng.randrange(7) < self.stops),
             minimum=rng.choice([0] * 6 + [1]),
             peak=rng.choice([0, 0, 0, rng.randrange(1, 5)]),
             expires=rng.choice([0, 0, 0, number + rng.randrange(100)]),
@@ -362,11 +355,26 @@ class Day:
         return "expire", number
 
 
+class StormyDay(Day):
+    """A day of stops that wake each other, and of pairs in their way; many want all or nothing."""
+
+    kinds = ("asked",) * 4 + ("pair",) * 4 + ("cancel",)
+    stops = 4
+
+    def order(self, number: int) -> Asked:
+        asked = super().order(number)
+        wants_all = asked.stop and self.rng.random() < 0.4
+        return replace(asked, time_in_force="fill_or_kill") if wants_all else asked
+
+
+@pytest.mark.parametrize("day", [Day, StormyDay])
 @pytest.mark.parametrize("seed", range(6))
-def test_a_long_day_ends_as_on_the_naive_book_with_undo_at_random_points(seed: int) -> None:
+def test_a_long_day_ends_as_on_the_naive_book_with_undo_at_random_points(
+    day: type[Day], seed: int
+) -> None:
     rng = random.Random(seed)
     pair = Pair()
-    for step in Day(seed).flow(count=800):
+    for step in day(seed).flow(count=800):
         chance = rng.random()
         if chance < 0.05:
             pair.do(("mark",))

@@ -282,6 +282,19 @@ def test_a_stop_of_a_pair_that_runs_ends_the_limit_order(venue: Venue) -> None:
     settled(venue)
 
 
+def test_a_stop_that_takes_nothing_after_all_leaves_the_pairs_it_met_alone(venue: Venue) -> None:
+    venue.run(
+        venue.place("ned", "sell", 101, 5),
+        venue.pair("sam", "sell", 102, 4, stop=95, worst=90),
+        venue.place("bea", "buy", 110, 20, tif="fok", type="stop", stop_price=101),
+        venue.place("ben", "buy", 101, 1),
+    )
+    assert venue.units_of("sam") == (100, 4)
+    own = Order.objects.filter(user_id=venue.people["sam"].pk)
+    assert own.filter(state=OrderState.OPEN).count() == 2
+    settled(venue)
+
+
 def test_cancelling_one_of_a_pair_cancels_both(venue: Venue) -> None:
     trade_at(venue, 100)
     [answer] = venue.run(venue.pair("sam", "sell", 120, 3, stop=90, worst=80))
