@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import msgspec
 
+from edge.ids import LARGEST_ID
 from edge.problems import Refusal
 from orderbook.cancelled import CancelAllAnswer
 from orderbook.commands import (
@@ -99,7 +100,10 @@ class Drafts:
 
     def amend_in_batch(self, request: Request) -> Draft:
         listing = self._listing(request)
-        return Draft(AMEND, listing.shard, encode(read_named_amendment(request.body, listing[0])))
+        change = read_named_amendment(request.body, listing.market_id)
+        if change.order_id > LARGEST_ID:
+            raise UnknownOrder
+        return Draft(AMEND, listing.shard, encode(change))
 
     def _listing(self, request: Request) -> Listing:
         return self._directory.find(request.path_values["market"])
@@ -159,7 +163,7 @@ _CANCELLED = msgspec.json.Decoder(CancelAllAnswer)
 
 
 def _order_id(text: str) -> int:
-    if not _ORDER_ID.match(text):
+    if not _ORDER_ID.match(text) or int(text) > LARGEST_ID:
         raise UnknownOrder
     return int(text)
 

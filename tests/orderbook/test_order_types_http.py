@@ -11,6 +11,8 @@ from tests.support.processes import StartScrip
 
 MARKET = "STADIUM-DRINK.PTS"
 ORDERS = f"/api/v1/markets/{MARKET}/orders/"
+PAST_ALL_IDS = "9999999999999999999"
+"""As long as an id may be, and more than PostgreSQL's largest number."""
 
 
 def test_a_traders_day_with_every_order_type(start_scrip: StartScrip) -> None:
@@ -64,6 +66,11 @@ def _refusals(client: httpx.Client) -> None:
         json={"commands": [{"amend": {"client_order_id": "amended", "price": 41}}]},
     ).json()
     assert amended["results"][0]["body"]["price"] == 41
+    named = {"order_id": PAST_ALL_IDS}
+    beyond = client.post(
+        f"{ORDERS}batch/", json={"commands": [{"amend": named | {"price": 5}}, {"cancel": named}]}
+    ).json()
+    assert [each["body"]["code"] for each in beyond["results"]] == ["unknown_order"] * 2
     one = f"{ORDERS}{placed['order_id']}/"
     for method, path, body, status, code in (
         ("PATCH", one, {}, 400, "invalid_request"),
@@ -74,6 +81,8 @@ def _refusals(client: httpx.Client) -> None:
         ("PATCH", f"{ORDERS}1/", {"price": 5}, 404, "unknown_order"),
         ("PATCH", f"{ORDERS}x/", {"price": 5}, 404, "unknown_order"),
         ("PATCH", f"{ORDERS}by-client-id/none/", {"price": 5}, 404, "unknown_order"),
+        ("PATCH", f"{ORDERS}{PAST_ALL_IDS}/", {"price": 5}, 404, "unknown_order"),
+        ("DELETE", f"{ORDERS}{PAST_ALL_IDS}/", None, 404, "unknown_order"),
         ("DELETE", f"{ORDERS}?side=both", None, 400, "invalid_request"),
         ("DELETE", f"{ORDERS}?sides=buy", None, 400, "invalid_request"),
         ("DELETE", "/api/v1/markets/all/orders/?side=", None, 400, "invalid_request"),
