@@ -8,6 +8,8 @@ If nothing changes, nothing happens, so it does not matter if an amendment arriv
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from orderbook.book import NO_SPECIAL, Book, Order
@@ -16,12 +18,17 @@ from orderbook.matching import MOST_FILLS, Refusal, Report, enter, reduce
 from orderbook.stops import is_reached
 
 
-def amend(book: Book, command: Place, most_fills: int = MOST_FILLS) -> Report:
+def amend(
+    book: Book,
+    command: Place,
+    most_fills: int = MOST_FILLS,
+    via: Callable[[Book, Place, int], Report] = enter,
+) -> Report:
     """Let a live order be what the command says; it may trade at once, like a new one.
 
-    Its side stays; it asks for no minimum. Refused, and nothing changed: `ORDER_UNKNOWN`,
-    `ORDER_NOT_OWNED`, `ORDER_PAIRED` (cancel such a pair and place another), and what `place`
-    refuses.
+    Its side stays; it asks for no minimum. `via` matches it anew. Refused, and nothing changed:
+    `ORDER_UNKNOWN`, `ORDER_NOT_OWNED`, `ORDER_PAIRED` (cancel such a pair and place another), and
+    what `place` refuses.
     """
     order_id = command.order_id
     order = book.orders.get(order_id)
@@ -35,10 +42,16 @@ def amend(book: Book, command: Place, most_fills: int = MOST_FILLS) -> Report:
         return Report(order_id, Refusal.ORDER_PAIRED)
     if order is None:
         return _amend_stop(book, command)
-    return _amend_waiting(book, order, command, most_fills)
+    return _amend_waiting(book, order, command, most_fills, via)
 
 
-def _amend_waiting(book: Book, order: Order, command: Place, most_fills: int) -> Report:
+def _amend_waiting(
+    book: Book,
+    order: Order,
+    command: Place,
+    most_fills: int,
+    via: Callable[[Book, Place, int], Report],
+) -> Report:
     order_id, lots = order.order_id, command.quantity_lots
     special = book.specials.get(order_id, NO_SPECIAL)
     asked = command.conditions or NO_CONDITIONS
@@ -52,7 +65,7 @@ def _amend_waiting(book: Book, order: Order, command: Place, most_fills: int) ->
     mark = book.mark()
     book.remove(order)
     book.set_special(order_id, None)
-    report = enter(book, command, most_fills)
+    report = via(book, command, most_fills)
     if report.refusal:
         book.undo_to(mark)
         return report

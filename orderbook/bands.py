@@ -5,6 +5,7 @@ Pure: no Django, clock, database, network or random. Prices are whole ticks.
     band = band_around(reference_ticks, bps)
     if is_beyond(band, side, price_ticks): …        # refuse the order: price_beyond_band
     report, halts = place_within(book, command, band)
+    within = Within(band, via=enter); report = amend(book, command, via=within); within.halts
 
 A market may have two. The *static* band lies around the last auction's price and refuses
 orders whose limit is beyond it: buys above, sells below. The *dynamic* band lies around the
@@ -79,6 +80,19 @@ def place_within(
     if report.refusal or report.cause is not Cause.IMMEDIATE:
         return report, False
     return msgspec.structs.replace(report, cause=Cause.VOLATILITY), True
+
+
+class Within:
+    """Matches as `place_within` does where others match; `halts` says what came of it."""
+
+    def __init__(self, band: Band | None, via: Callable[[Book, Place, int], Report]) -> None:
+        self.halts = False
+        self._band = band
+        self._via = via
+
+    def __call__(self, book: Book, command: Place, most_fills: int = MOST_FILLS) -> Report:
+        report, self.halts = place_within(book, command, self._band, most_fills, self._via)
+        return report
 
 
 def _would_pass(book: Book, command: Place, edge_ticks: int) -> bool:

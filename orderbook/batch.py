@@ -242,7 +242,7 @@ class Batch:
                 self._take_back_from(index)
                 del self._plans[index:]
                 return
-            if isinstance(plan, PlacePlan) and plan.halts:
+            if isinstance(plan, PlacePlan | AmendPlan) and plan.halts:
                 room = -1
             else:
                 room = self._match_stops(plan, room)
@@ -311,7 +311,7 @@ class Batch:
                 self._told.append(told)
             if isinstance(plan, Answer):
                 continue
-            if isinstance(plan, PlacePlan) and plan.halts and self._halts(plan):
+            if isinstance(plan, PlacePlan | AmendPlan) and plan.halts and self._halts(plan):
                 self._is_full = True
             elif plan.report is not None:
                 self._settle_stops(plan)
@@ -319,7 +319,7 @@ class Batch:
                 self._take_back_from(index + 1)
                 break
 
-    def _halts(self, step: PlacePlan | StopStep) -> bool:
+    def _halts(self, step: PlacePlan | AmendPlan | StopStep) -> bool:
         """Halt a market whose next trade would have left its band; the batch ends with that."""
         row = self.outcome.orders.get(step.order_id) or self.outcome.changes.get(step.order_id)
         if not step.halts or row is None or row.state == OrderState.REFUSED:
@@ -418,6 +418,7 @@ class Batch:
         if report.is_replaced or report.cancelled_lots:
             charges, refusal = self._pay_for(plan)
             if charges is None:
+                plan.halts = False
                 return partial(refused_answer, plan.command, refusal)
             self.outcome.go_on(plan, charges, *self._paid())
         amended = amended_of(plan, charges)

@@ -14,8 +14,9 @@ import msgspec
 from django.db import connection, transaction
 
 from edge.journey import Answered, Journey
+from orderbook.amending import amend
 from orderbook.auction import collect
-from orderbook.bands import band_around, is_beyond, place_within
+from orderbook.bands import Band, Within, band_around, is_beyond, place_within
 from orderbook.book import Book, Order, Side, Special
 from orderbook.eligibility import ends_us
 from orderbook.instructions import Conditions, Place, SelfTrade, TimeInForce
@@ -33,6 +34,7 @@ from orderbook.matching import (
     trigger,
 )
 from orderbook.models import Market, TradingLimit
+from orderbook.pairs import place_pair
 from wallet.accounts import FEES, Purpose, open_accounts
 from wallet.models import AssetRules
 from wallet.ownership_rules import FREE
@@ -133,6 +135,16 @@ class Trading:
         reference_ticks = self.book.last_ticks or self.reference_ticks
         return place_within(self.book, order, band_around(reference_ticks, self.dynamic_band_bps))
 
+    def enter_pair(self, limit: Place, stop: Place) -> tuple[Report, Report, bool]:
+        """Match a pair, or neither of it; say whether the market must halt."""
+        within = Within(self._dynamic_band(), via=place)
+        return *place_pair(self.book, limit, stop, via=within), within.halts
+
+    def amend(self, order: Place) -> tuple[Report, bool]:
+        """Let a live order be what this says; say whether the market must halt."""
+        within = Within(self._dynamic_band(), via=enter)
+        return amend(self.book, order, via=within), within.halts
+
     def run_stop(self) -> tuple[Report, bool]:
         """Match the stop whose turn it is; say whether the market must halt."""
         if not self.dynamic_band_bps:
@@ -154,6 +166,9 @@ class Trading:
             return Refusal.ACCEPTED
         band = band_around(self.reference_ticks, self.static_band_bps)
         return Refusal.PRICE_BEYOND_BAND if is_beyond(band, side, price_ticks) else Refusal.ACCEPTED
+
+    def _dynamic_band(self) -> Band | None:
+        return band_around(self.book.last_ticks or self.reference_ticks, self.dynamic_band_bps)
 
     def _collect(self, order: Place) -> Report:
         """Let an order wait for the auction, if it does not meet one of its owner's own.

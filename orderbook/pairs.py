@@ -8,6 +8,8 @@ never need more funds than the dearer of the two.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from orderbook.book import NO_SPECIAL, Book
@@ -17,11 +19,15 @@ from orderbook.stops import is_reached, stop_ticks_of
 
 
 def place_pair(
-    book: Book, limit: Place, stop: Place, most_fills: int = MOST_FILLS
+    book: Book,
+    limit: Place,
+    stop: Place,
+    most_fills: int = MOST_FILLS,
+    via: Callable[[Book, Place, int], Report] = place,
 ) -> tuple[Report, Report]:
     """Place both, or neither. If the limit order trades on entry, the stop ends at once.
 
-    Both are of one owner, side and quantity; the limit order may wait.
+    Both are of one owner, side and quantity; the limit order may wait. `via` matches it.
     Refused: what `place` refuses of either.
     """
     assert (limit.owner_id, limit.side, limit.quantity_lots) == (
@@ -32,7 +38,7 @@ def place_pair(
         refusal = Refusal.ORDER_DUPLICATE
     elif is_reached(stop, book.last_ticks):
         refusal = Refusal.STOP_WOULD_TRIGGER
-    report = Report(limit.order_id, refusal) if refusal else place(book, limit, most_fills)
+    report = Report(limit.order_id, refusal) if refusal else via(book, limit, most_fills)
     if report.refusal:
         return report, Report(stop.order_id, report.refusal)
     if report.resting_lots < limit.quantity_lots or report.prevented:

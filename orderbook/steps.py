@@ -12,12 +12,10 @@ from dataclasses import dataclass
 import msgspec
 
 from orderbook import matching
-from orderbook.amending import amend
 from orderbook.book import Book
 from orderbook.instructions import Place
 from orderbook.matching import Dropped, Report
 from orderbook.memory import Trading
-from orderbook.pairs import place_pair
 
 TRANSFERS_PER_FILL = 4
 """The most ledger transfers one fill may need: units, proceeds, fees, and a maker's release."""
@@ -122,7 +120,8 @@ class AmendStep(Step):
         self.before = described(book, self.order_id)
         if self.before is not None:
             self.left_lots = book.lots_left(self.order_id)
-        return amend(book, self.order)
+        report, self.halts = self.trading.amend(self.order)
+        return report
 
     def adds_waiting(self) -> tuple[int, int]:
         assert self.report is not None and self.before is not None
@@ -147,7 +146,8 @@ class NewStep(Step):
             return report
         if self.trading.state is matching.MarketState.AUCTION:
             return Report(self.order_id, matching.Refusal.NOT_IN_AUCTION)
-        report, self.guard_report = place_pair(book, self.order, self.guard)
+        pair = self.trading.enter_pair(self.order, self.guard)
+        report, self.guard_report, self.halts = pair
         return report
 
     def adds_waiting(self) -> tuple[int, int]:

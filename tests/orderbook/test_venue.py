@@ -276,6 +276,40 @@ def test_a_trade_beyond_the_dynamic_band_halts_then_an_auction_opens_again() -> 
     assert AuditEvent.objects.filter(action="market.halted").count() == 1
 
 
+def test_an_amendment_or_a_pair_beyond_the_dynamic_band_halts_as_an_order_does() -> None:
+    for name in ("amended", "paired"):
+        venue = opened(dynamic_band_bps=500)
+        venue.run(venue.place("sam", "sell", 100, 1), venue.place("bea", "buy", 100, 1))
+        venue.run(venue.place("sam", "sell", 104, 2), venue.place("sam", "sell", 120, 5))
+        if name == "amended":
+            venue.run(venue.place("ben", "buy", 90, 6, cid="b"))
+            beyond = venue.amend("ben", cid="b", price=130)
+        else:
+            beyond = venue.pair("ben", "buy", 130, 6, stop=140, worst=150)
+        taken, later = venue.run(beyond, venue.place("bea", "buy", 104, 1))
+        assert (taken["status"], taken["filled_quantity"]) == ("cancelled", 2), name
+        assert (later["code"], venue.state) == ("market_halted", "halted"), name
+        assert venue.points_of("ben") == (100_000 - 208 - 2, 0)
+        assert not venue.book.stops.commands
+        assert_sound(venue)
+
+
+def test_an_amendment_that_cannot_be_paid_halts_nothing() -> None:
+    venue = opened(dynamic_band_bps=500)
+    venue.run(venue.place("sam", "sell", 100, 1), venue.place("bea", "buy", 100, 1))
+    venue.join("poor", points=600)
+    venue.run(venue.place("sam", "sell", 104, 9), venue.place("sam", "sell", 120, 5))
+    venue.run(venue.place("poor", "buy", 90, 6, cid="p"))
+    refused, bought = venue.run(
+        venue.amend("poor", cid="p", price=130, remaining_quantity=12),
+        venue.place("ben", "buy", 104, 1),
+    )
+    assert (refused["code"], bought["status"]) == ("insufficient_funds", "filled")
+    assert venue.state == "open"
+    assert venue.points_of("poor") == (600, 545)
+    assert_sound(venue)
+
+
 def test_who_cannot_pay_halts_nothing() -> None:
     venue = opened(dynamic_band_bps=500)
     venue.run(venue.place("sam", "sell", 100, 1), venue.place("bea", "buy", 100, 1))
