@@ -117,6 +117,7 @@ class MarketEngine:
 
     def rolled_back(self) -> None:
         """The batch never happened."""
+        self.memory.forget_markets()
         if self._batch is not None:
             self._batch.outcome.take_back()
             self._batch = None

@@ -300,12 +300,19 @@ class Memory:
         )
         for market_id in self.markets.keys() - {market.pk for market in markets}:
             self._let_go(market_id)
+        fees = {
+            market.pk: Purpose(None, market.quote_asset_id, FEES, f"market {market.code}"[:60])
+            for market in markets
+        }
+        accounts = open_accounts(fees.values())
         for market in markets:
             known = self.markets.get(market.pk)
             if known is None:
-                self.markets[market.pk] = self._opened(market)
+                known = self.markets[market.pk] = self._opened(market)
             else:
                 known.adopt(market)
+            # Of a known one too: the batch that opened its account may have failed.
+            known.fee_account_id = accounts[fees[market.pk]]
 
     def _let_go(self, market_id: int) -> None:
         """Forget a market that was moved to another shard."""
@@ -326,8 +333,6 @@ class Memory:
 
     def _opened(self, market: Market) -> Trading:
         trading = Trading(market)
-        fees = Purpose(None, market.quote_asset_id, FEES, f"market {market.code}"[:60])
-        trading.fee_account_id = open_accounts([fees])[fees]
         trading.book = self.book_of(trading)
         self.exposure.forget()
         with connection.cursor() as cursor:
@@ -387,7 +392,7 @@ class Memory:
         self.exposure.own = own
 
     def forget_markets(self) -> None:
-        """A batch that turned markets failed: read their rows again with the next."""
+        """A batch failed: read again with the next what it may have turned or opened."""
         self._revision = 0
 
     def know_sequences(self, markets: Iterable[Trading]) -> None:

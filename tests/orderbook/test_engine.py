@@ -236,6 +236,21 @@ def test_a_market_opened_later_is_known_with_the_next_batch(venue: Venue) -> Non
     assert answer["http"] == 201
 
 
+def test_a_market_whose_first_batch_fails_trades_with_the_next(venue: Venue) -> None:
+    """The account for its fees was opened in that batch, and is gone with it."""
+    venue.market = Market.objects.create(
+        code="YOUNG.PTS", name="Young", base_asset=venue.units, quote_asset=venue.points,
+        shard=venue.market.shard, taker_fee_bps=100,
+    )  # fmt: skip
+    orders = [venue.place("sam", "sell", 100, 1), venue.place("bea", "buy", 100, 1)]
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        venue.engine.execute(orders)
+        raise ZeroDivisionError
+    venue.engine.rolled_back()
+    assert venue.run(*orders)[1]["status"] == "filled"
+    assert venue.fees() == 1
+
+
 def test_a_frozen_account_places_nothing_but_its_waiting_order_trades(venue: Venue) -> None:
     venue.run(venue.place("sam", "sell", 100, 2))
     Account.objects.filter(owner=venue.people["sam"]).update(status=Status.FROZEN)
