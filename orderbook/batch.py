@@ -379,11 +379,15 @@ class Batch:
 
     def _pay(self, chain: list[Item]) -> tuple[Refusal, int]:
         """Put a chain through the ledger: what was refused (or `CREATED`), and at which item."""
+        self._need_room(len(chain))
         assert self._posting is not None
-        ledger = self._posting.ledger
-        if ledger.next_id + len(chain) > self._last_transfer_id:
+        return self._posting.ledger.decide(chain)
+
+    def _need_room(self, count: int) -> None:
+        """End the batch here if one commit does not carry so many ledger items more."""
+        assert self._posting is not None
+        if self._posting.ledger.next_id + count > self._last_transfer_id:
             raise BatchFull
-        return ledger.decide(chain)
 
     # -- an order that enters ------------------------------------------------------------------
 
@@ -557,6 +561,7 @@ class Batch:
         return partial(cancel_answer, plan.command, plan.order_id, plan.trading)
 
     def _settle_cancel_all(self, plan: CancelAllPlan) -> Telling | None:
+        self._need_room(len(plan.ended))  # all of them or none
         for cancelled in plan.ended:
             self.end(cancelled, plan.trading, plan.at_id)
         if plan is not plan.parts[-1]:

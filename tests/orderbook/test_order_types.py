@@ -398,6 +398,23 @@ def test_all_of_ones_orders_of_all_markets_are_cancelled(venue: Venue) -> None:
     assert nothing["cancelled"] == 0
 
 
+@pytest.mark.parametrize("rows", [30, 40, 45])
+def test_what_a_full_commit_cannot_cancel_is_left_whole_for_the_next(
+    venue: Venue, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    """Orders that expire fill the commit, so that not all of the cancellations fit beside them."""
+    soon = venue.engine.clock.now_us + HOUR_US
+    ends: dict[str, Any] = {"tif": "gtd", "expires_us": soon}
+    venue.run(*(venue.place("bea", "buy", 5, 1, **ends) for _ in range(20)))
+    venue.run(*(venue.place("ben", "buy", 5, 1) for _ in range(25)))
+    monkeypatch.setattr(batch, "ROWS_PER_BATCH", rows)
+    venue.engine.pass_s(3601)
+    [answer] = venue.run(venue.cancel_all("ben"))
+    assert (answer["cancelled"], answer["remaining"]) == (25, 0)
+    assert venue.points_of("ben") == venue.points_of("bea") == (100_000, 0)
+    settled(venue)
+
+
 def test_a_command_cancels_a_bounded_number(venue: Venue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plans, "MOST_CANCELLED", 3)
     venue.run(*(venue.place("sam", "sell", 100 + price, 1) for price in range(5)))
