@@ -475,7 +475,8 @@ class Batch:
     def _carry_out(self, step: Step) -> tuple[Charges | None, str]:
         """Pay for a matched order; say why if it cannot be paid, and take its matching back.
 
-        Where a maker's wallet is at fault, that maker is expelled, and the order matched anew.
+        Where a maker's wallet is at fault, that maker is expelled with all that the order met of
+        theirs from there on, and the order matched anew.
         """
         assert self._posting is not None
         while True:
@@ -500,7 +501,8 @@ class Batch:
             maker_order_id = charges.receivers.get(index)
             if maker_order_id is None or refusal not in MAKER_FAULTS:
                 return None, ORDER_REFUSALS.get(refusal, refusal.name.lower())
-            self._expel(step, maker_order_id)
+            for order_id in _met_from(step.report.fills, maker_order_id):
+                self._expel(step, order_id)
             try:
                 self._match_again(step)
             except BatchFull:
@@ -596,6 +598,15 @@ class Batch:
         if known.state == OrderState.REFUSED:
             return partial(refused_answer, plan.command, "order_already_refused")
         return partial(refused_answer, plan.command, "order_already_filled")
+
+
+def _met_from(fills: Sequence[matching.Fill], order_id: int) -> list[int]:
+    """The orders that a sweep met from this one on, of the same owner: all have that wallet."""
+    ids = [fill.maker_order_id for fill in fills]
+    first = ids.index(order_id)
+    owner_id = fills[first].maker_owner_id
+    owned = (fill for fill in fills[first:] if fill.maker_owner_id == owner_id)
+    return list(dict.fromkeys(fill.maker_order_id for fill in owned))
 
 
 def _replay(plan: PlacePlan, named: StoredOrder | NewOrder) -> Telling:

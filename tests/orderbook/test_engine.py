@@ -276,6 +276,24 @@ def test_a_maker_who_may_not_receive_leaves_the_book(venue: Venue) -> None:
     assert venue.units_of("tim") == (4, 0)
 
 
+def test_a_maker_who_may_not_receive_leaves_with_all_that_the_taker_met(venue: Venue) -> None:
+    """Else each of a long row of them would cost somebody a request."""
+    venue.join("ned", units=100)
+    venue.run(*(venue.place("sam", "sell", 90, 1) for _ in range(30)))
+    venue.run(*(venue.place("ned", "sell", 91, 1) for _ in range(30)))
+    Account.objects.create(
+        owner=venue.people["sam"], asset=venue.points, kind_id="wallet", floor=0, ceiling=180
+    )
+    order = venue.place("bea", "buy", 91, 30)
+    [moved] = venue.run(order)
+    assert (moved["http"], moved["code"]) == (503, "market_moved")
+    assert venue.units_of("sam") == (100, 2)  # what would have been too much is off the book
+    [bought] = venue.run(order)
+    assert (bought["filled_quantity"], bought["filled_amount"]) == (30, 2 * 90 + 28 * 91)
+    assert venue.units_of("sam") == (98, 0)
+    assert venue.points_of("sam") == (180, 0)
+
+
 def test_a_failed_commit_leaves_memory_and_database_as_they_were(venue: Venue) -> None:
     [placed] = venue.run(venue.place("sam", "sell", 100, 5))
     hash_before, holds_before = venue.book.state_hash(), dict(venue.engine.memory.hold_of)
