@@ -104,6 +104,7 @@ class AmendPlan(AmendStep):
     def match(self) -> int:
         book, terms = self.trading.book, self.trading.terms
         self.mark = book.mark()
+        self.has_no_stop = self.halts = False  # it may be matched a second time
         owner = owner_of(self.trading, self.found_id)
         if owner != self.command.user_id or self.before_it is None:
             self.report = matching.Report(self.found_id, Refusal.ORDER_UNKNOWN)

@@ -108,6 +108,19 @@ def test_an_iceberg_cannot_grow_beyond_a_hundred_parts(venue: Venue) -> None:
     settled(venue)
 
 
+def test_an_amendment_matched_anew_is_answered_by_what_it_meets_then(venue: Venue) -> None:
+    """Ahead nobody buys the last of Sam's order; but who was cheaper could not pay."""
+    venue.join("poor")
+    venue.run(venue.place("sam", "sell", 101, 2, cid="mine"))
+    *_, amended = venue.run(
+        venue.place("bea", "buy", 101, 1),
+        venue.place("poor", "sell", 99, 1),
+        venue.place("ben", "buy", 101, 1),
+        venue.amend("sam", cid="mine", stop_price=95),
+    )
+    assert amended["code"] == "order_already_filled"
+
+
 def test_what_is_not_there_cannot_be_amended(venue: Venue) -> None:
     trade_at(venue, 100)
     mine, gone, pair = venue.run(
