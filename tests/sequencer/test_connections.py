@@ -122,6 +122,26 @@ def test_who_does_not_read_their_answers_is_cut_off(
     assert served.client().delete("/api/v1/tally/a").status_code == 200
 
 
+def test_hundreds_who_never_finish_their_request_keep_nobody_waiting(
+    shard: int, serve_gateway: ServeGateway, start_writer: StartWriter
+) -> None:
+    start_writer()
+    served = serve_gateway(patience_s=3)
+    wait_for(lambda: served.client().delete("/api/v1/tally/first").status_code == 200)
+    with contextlib.ExitStack() as open_connections:
+        slow = [open_connections.enter_context(served.connect()) for _ in range(300)]
+        for number, connection in enumerate(slow):
+            request = adding(f"slow {number}")
+            connection.sendall(request[: number * (len(request) - 1) // len(slow)])
+        with served.client() as client:
+            started = time.monotonic()
+            assert client.delete("/api/v1/tally/a").json() == 2
+            assert time.monotonic() - started < 1
+        answers = {read_all(connection)[:12] for connection in slow}
+    assert answers == {b"", b"HTTP/1.1 408"}
+    assert rows(shard) == {"first": 1, "a": 2}
+
+
 def test_a_page_behind_open_commands_ends_the_connection(
     shard: int, serve_gateway: ServeGateway, start_writer: StartWriter
 ) -> None:
