@@ -282,21 +282,28 @@ TRANSIENT_CLASSES = frozenset({"40", "53", "55", "57", "58"})
 no resources, lock timeout, shutdown or cancel, system errors."""
 
 
-def sqlstate_class(error: BaseException) -> str | None:
-    """The first two characters of an error's SQLSTATE; None if PostgreSQL did not send it.
+UNIQUE_VIOLATION = "23505"
+
+
+def sqlstate_of(error: BaseException) -> str:
+    """An error's SQLSTATE; empty if PostgreSQL did not send it.
 
     COPY through a raw psycopg cursor raises psycopg's own errors, all else Django's.
     """
     raw = error if isinstance(error, psycopg.Error) else error.__cause__
-    sqlstate = raw.sqlstate if isinstance(raw, psycopg.Error) else None
-    return sqlstate[:2] if sqlstate else None
+    return (raw.sqlstate or "") if isinstance(raw, psycopg.Error) else ""
 
 
 def is_transient(error: BaseException) -> bool:
     """Say whether the same batch may well succeed a moment later."""
-    return sqlstate_class(error) in TRANSIENT_CLASSES
+    return sqlstate_of(error)[:2] in TRANSIENT_CLASSES
 
 
 def blames_server(error: BaseException) -> bool:
     """Say whether the server itself is in trouble (full disk, shutdown): then wait, for ever."""
-    return sqlstate_class(error) in {"53", "57", "58"}
+    return sqlstate_of(error)[:2] in {"53", "57", "58"}
+
+
+def is_taken_key(error: BaseException) -> bool:
+    """Say whether a key was taken by somebody else, perhaps since it was looked up."""
+    return sqlstate_of(error) == UNIQUE_VIOLATION

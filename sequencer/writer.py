@@ -38,6 +38,7 @@ from sequencer.session import (
     Session,
     SessionLost,
     blames_server,
+    is_taken_key,
     is_transient,
 )
 from sequencer.stream import CommandStream
@@ -224,6 +225,8 @@ class Writer:
             self._session.beat(Shard.State.RUNNING)
             self._pause(self._tries)
             return
+        if is_taken_key(error) and self._tries < TRANSIENT_TRIES:
+            return  # another shard took a client id meanwhile: the next look-up finds it
         is_passing = is_transient(error) and (blames_server(error) or self._tries < TRANSIENT_TRIES)
         if is_passing:
             logger.warning("shard %s: trying the batch again: %s", self._session.shard, error)

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+import httpx
 import pytest
 
 from config.embedded import ROOT, Embedded
@@ -87,6 +88,33 @@ def test_a_market_moves_between_two_writers_while_orders_flow(scrip: Scrip) -> N
     [(commands,)] = scrip.query("SELECT commands FROM sequencer_shard WHERE id = 1")
     assert commands > 5, "the second writer did its part"
     move(0)()
+
+
+def test_one_id_sent_to_two_shards_at_once_names_one_order(scrip: Scrip) -> None:
+    """Both writers find the id free, and one of them finds at its commit that it is not."""
+    storm = Storm(scrip)
+    here, there = list(storm.worth)[:2]
+    scrip.manage("market", "move", there, "--to", "1", *WHY)
+    time.sleep(1.2)
+
+    async def run() -> None:
+        url = f"{scrip.gateway_url}/api/v1"
+        async with httpx.AsyncClient(base_url=url, timeout=8) as client:
+            for number in range(50):
+                cid = f"{storm.name}-{number}"
+                body = {"side": "buy", "price": 10, "quantity": 1, "client_order_id": cid}
+                for market in (here, there):
+                    storm.bodies[f"{cid}-{market}"] = (market, storm.keys[0], body)
+                await asyncio.gather(
+                    *(storm.insist(client, f"{cid}-{market}") for market in (here, there))
+                )
+                answers = [storm.answers[f"{cid}-{market}"] for market in (here, there)]
+                assert sorted(answer["http"] for answer in answers) == [201, 409]
+
+    asyncio.run(run())
+    assert scrip.query("SELECT error FROM sequencer_deadletter") == []
+    scrip.manage("market", "move", there, "--to", "0", *WHY)
+    time.sleep(1.2)
 
 
 def test_a_writer_killed_while_it_settles_an_auction(scrip: Scrip) -> None:
