@@ -7,19 +7,24 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import httpx
 import pytest
-import redis
 
 from config.embedded import ROOT, Embedded
 from config.guard import Guard
+from tests.orderbook.faults import (
+    Fault,
+    flush_valkey,
+    kill_gateway,
+    kill_postgres,
+    kill_valkey,
+    kill_writer,
+)
 from tests.orderbook.storm import Storm, assert_nothing_lost_or_doubled
 from tests.sequencer.boundaries import BOUNDARIES
 from tests.support.processes import Scrip
-
-Kill = Callable[[Scrip], None]
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -27,31 +32,7 @@ REST_S = 0.6
 ENGINE = "orderbook.engine.MarketEngine"
 
 
-def kill_writer(scrip: Scrip) -> None:
-    scrip.kill("writer")
-    scrip.start("writer")
-
-
-def kill_gateway(scrip: Scrip) -> None:
-    scrip.kill("gateway")
-    scrip.start("gateway")
-
-
-def kill_valkey(scrip: Scrip) -> None:
-    scrip.kill_valkey()
-    scrip.start_valkey()
-
-
-def kill_postgres(scrip: Scrip) -> None:
-    scrip.kill_postgres()
-    scrip.start_postgres()
-
-
-def flush_valkey(scrip: Scrip) -> None:
-    redis.Redis.from_url(scrip.redis_url).flushall()
-
-
-KILLS: tuple[Kill, ...] = (
+KILLS: tuple[Fault, ...] = (
     kill_writer, kill_gateway, kill_valkey, flush_valkey, kill_postgres,
 )  # fmt: skip
 
@@ -64,7 +45,7 @@ def scrip(guard: Guard, embedded_servers: Embedded) -> Iterator[Scrip]:
         yield scrip
 
 
-def storm_through(scrip: Scrip, kills: Sequence[Kill]) -> Storm:
+def storm_through(scrip: Scrip, kills: Sequence[Fault]) -> Storm:
     """Trade while one thing after another is killed, and a little longer."""
     storm = Storm(scrip)
     chance = random.Random(7)
@@ -95,7 +76,7 @@ def assert_asking_again_brings_the_same(storm: Storm, scrip: Scrip) -> None:
     asyncio.run(run())
 
 
-def killed_at(boundary: str) -> Kill:
+def killed_at(boundary: str) -> Fault:
     """A writer with the market's engine that kills itself at this step of its fifth batch."""
 
     def run_until_killed(scrip: Scrip) -> None:

@@ -173,6 +173,12 @@ class Scrip:
         self._postgres.wait()
         self._guard.forget(self._postgres)
 
+    def stop_postgres(self) -> None:
+        """Shut PostgreSQL down cleanly: it ends its sessions and keeps what is committed."""
+        assert self._postgres is not None, "this Scrip shares its PostgreSQL"
+        stop(self._postgres)
+        self._guard.forget(self._postgres)
+
     def start_postgres(self) -> None:
         """Start PostgreSQL again, over the same data; returns once it answers."""
         self._postgres = self._own.start_postgres(self._guard)
