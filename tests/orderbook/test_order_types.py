@@ -191,6 +191,26 @@ def test_stops_run_after_a_refused_order_of_the_same_batch(venue: Venue) -> None
     settled(venue)
 
 
+def test_a_stop_that_meets_what_is_not_locked_waits_for_the_next_batch(venue: Venue) -> None:
+    """Ahead it bought what Poor offered; then Poor could not, and Ned's order was not locked."""
+    trade_at(venue, 100)
+    venue.join("poor", points=10)
+    venue.run(
+        venue.place("sam", "sell", 111, 1),
+        venue.place("ned", "sell", 120, 5),
+        venue.place("bea", "buy", 130, 2, tif="ioc", type="stop", stop_price=110),
+    )
+    refused, bought = venue.run(
+        venue.place("poor", "sell", 112, 2), venue.place("ben", "buy", 111, 1)
+    )
+    assert (refused["code"], bought["status"]) == ("insufficient_funds", "filled")
+    assert len(venue.book.stops.turns) == 1
+    settled(venue)
+    assert venue.keep_up() == 1
+    assert venue.points_of("bea") == (100_000 - 240 - 2, 0)
+    settled(venue)
+
+
 def test_of_two_stops_one_that_cannot_pay_does_not_stop_the_other(venue: Venue) -> None:
     trade_at(venue, 100)
     venue.run(
