@@ -56,6 +56,7 @@ from orderbook.plans import (
     PlacePlan,
     Plan,
     content_of,
+    first_part,
     plans_of,
 )
 from orderbook.rows import NewOrder, StoredOrder, write_rows
@@ -238,9 +239,9 @@ class Batch:
                 continue
             self.outcome.touch(plan.trading)
             room -= plan.match()
-            if room < 0 and index:
-                self._take_back_from(index)
-                del self._plans[index:]
+            if room < 0 and (first := first_part(plan, index)):
+                self._take_back_from(first)
+                del self._plans[first:]
                 return
             if isinstance(plan, PlacePlan | AmendPlan) and plan.halts:
                 room = -1
@@ -501,7 +502,7 @@ class Batch:
             maker_order_id = charges.receivers.get(index)
             if maker_order_id is None or refusal not in MAKER_FAULTS:
                 return None, ORDER_REFUSALS.get(refusal, refusal.name.lower())
-            for order_id in _met_from(step.report.fills, maker_order_id):
+            for order_id in step.met_from(maker_order_id):
                 self._expel(step, order_id)
             try:
                 self._match_again(step)
@@ -563,7 +564,9 @@ class Batch:
         return partial(cancel_answer, plan.command, plan.order_id, plan.trading)
 
     def _settle_cancel_all(self, plan: CancelAllPlan) -> Telling | None:
-        self._need_room(len(plan.ended))  # all of them or none
+        # All or none: the first part asks for the whole command.
+        parts = plan.parts if plan is plan.parts[0] else [plan]
+        self._need_room(sum(len(part.ended) for part in parts))
         for cancelled in plan.ended:
             self.end(cancelled, plan.trading, plan.at_id)
         if plan is not plan.parts[-1]:
@@ -598,15 +601,6 @@ class Batch:
         if known.state == OrderState.REFUSED:
             return partial(refused_answer, plan.command, "order_already_refused")
         return partial(refused_answer, plan.command, "order_already_filled")
-
-
-def _met_from(fills: Sequence[matching.Fill], order_id: int) -> list[int]:
-    """The orders that a sweep met from this one on, of the same owner: all have that wallet."""
-    ids = [fill.maker_order_id for fill in fills]
-    first = ids.index(order_id)
-    owner_id = fills[first].maker_owner_id
-    owned = (fill for fill in fills[first:] if fill.maker_owner_id == owner_id)
-    return list(dict.fromkeys(fill.maker_order_id for fill in owned))
 
 
 def _replay(plan: PlacePlan, named: StoredOrder | NewOrder) -> Telling:

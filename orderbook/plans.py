@@ -299,6 +299,11 @@ def parts_of(
     return parts
 
 
+def first_part(plan: Plan, index: int) -> int:
+    """Where the command of the plan at `index` begins: one of many parts is not cut in two."""
+    return index - plan.parts.index(plan) if isinstance(plan, CancelAllPlan) else index
+
+
 def content_of(plan: PlacePlan) -> tuple[object, ...]:
     """All that a new order asks for, as `NewOrder.content` and `StoredOrder.content` say it."""
     guard = plan.guard and _content(plan, plan.guard, plan.guard_kind)

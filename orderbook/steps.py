@@ -66,6 +66,15 @@ class Step:
         """How many orders, and how much notional, wait after it more than before."""
         return 0, 0
 
+    def met_from(self, order_id: int) -> list[int]:
+        """The orders it met from this one on, of the same owner: all have that one's wallet."""
+        assert self.report is not None
+        fills = self.report.fills
+        first = [fill.maker_order_id for fill in fills].index(order_id)
+        owner_id = fills[first].maker_owner_id
+        owned = (fill for fill in fills[first:] if fill.maker_owner_id == owner_id)
+        return list(dict.fromkeys(fill.maker_order_id for fill in owned))
+
     def notional_minor(self, price_ticks: int, lots: int) -> int:
         """What so many lots come to at a price."""
         return price_ticks * lots * self.trading.tick_minor

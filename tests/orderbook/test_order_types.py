@@ -191,26 +191,6 @@ def test_stops_run_after_a_refused_order_of_the_same_batch(venue: Venue) -> None
     settled(venue)
 
 
-def test_a_stop_that_meets_what_is_not_locked_waits_for_the_next_batch(venue: Venue) -> None:
-    """Ahead it bought what Poor offered; then Poor could not, and Ned's order was not locked."""
-    trade_at(venue, 100)
-    venue.join("poor", points=10)
-    venue.run(
-        venue.place("sam", "sell", 111, 1),
-        venue.place("ned", "sell", 120, 5),
-        venue.place("bea", "buy", 130, 2, tif="ioc", type="stop", stop_price=110),
-    )
-    refused, bought = venue.run(
-        venue.place("poor", "sell", 112, 2), venue.place("ben", "buy", 111, 1)
-    )
-    assert (refused["code"], bought["status"]) == ("insufficient_funds", "filled")
-    assert len(venue.book.stops.turns) == 1
-    settled(venue)
-    assert venue.keep_up() == 1
-    assert venue.points_of("bea") == (100_000 - 240 - 2, 0)
-    settled(venue)
-
-
 def test_of_two_stops_one_that_cannot_pay_does_not_stop_the_other(venue: Venue) -> None:
     trade_at(venue, 100)
     venue.run(
@@ -416,23 +396,6 @@ def test_all_of_ones_orders_of_all_markets_are_cancelled(venue: Venue) -> None:
     assert other.units_of("sam") == (10, 0)
     [nothing] = venue.run(venue.cancel_all("sam", everywhere=True))
     assert nothing["cancelled"] == 0
-
-
-@pytest.mark.parametrize("rows", [30, 40, 45])
-def test_what_a_full_commit_cannot_cancel_is_left_whole_for_the_next(
-    venue: Venue, monkeypatch: pytest.MonkeyPatch, rows: int
-) -> None:
-    """Orders that expire fill the commit, so that not all of the cancellations fit beside them."""
-    soon = venue.engine.clock.now_us + HOUR_US
-    ends: dict[str, Any] = {"tif": "gtd", "expires_us": soon}
-    venue.run(*(venue.place("bea", "buy", 5, 1, **ends) for _ in range(20)))
-    venue.run(*(venue.place("ben", "buy", 5, 1) for _ in range(25)))
-    monkeypatch.setattr(batch, "ROWS_PER_BATCH", rows)
-    venue.engine.pass_s(3601)
-    [answer] = venue.run(venue.cancel_all("ben"))
-    assert (answer["cancelled"], answer["remaining"]) == (25, 0)
-    assert venue.points_of("ben") == venue.points_of("bea") == (100_000, 0)
-    settled(venue)
 
 
 def test_a_command_cancels_a_bounded_number(venue: Venue, monkeypatch: pytest.MonkeyPatch) -> None:
