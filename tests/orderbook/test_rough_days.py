@@ -11,21 +11,30 @@ lost, and who asks again hears the same.
 from __future__ import annotations
 
 import random
+import secrets
+import threading
+from itertools import count
 from typing import Any
 
 import msgspec
 import pytest
-from django.db import transaction
+import redis
+from django.conf import settings
+from django.db import connection, transaction
 
 from orderbook import batch
 from orderbook.engine import MarketEngine
 from orderbook.models import Instruction, Market
 from orderbook.verifying import differences
-from sequencer.commands import Answer, Command
+from sequencer import writer
+from sequencer.commands import Answer, Command, encode_command, join
+from sequencer.stream import FIELD, stream_key
 from tests.orderbook.venue import SteppedEngine, Venue
+from tests.sequencer.test_writer import listening, serve
 from wallet.accounts import Purpose, open_accounts
-from wallet.items import Status
-from wallet.models import Account, Hold
+from wallet.actions import post
+from wallet.items import Status, Transfer
+from wallet.models import Account, Code, Hold
 
 pytestmark = pytest.mark.django_db
 
@@ -36,6 +45,9 @@ PASSING = frozenset({"market_moved", "wrong_shard"})
 
 class RoughDay:
     """Random commands and misfortunes, from a seed."""
+
+    most_commands = 25
+    failures = 0.3
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
@@ -119,8 +131,8 @@ class RoughDay:
 
     def live(self, rounds: int) -> None:
         for _ in range(rounds):
-            commands = [self.command() for _ in range(self.rng.randrange(1, 25))]
-            if self.rng.random() < 0.3:
+            commands = [self.command() for _ in range(self.rng.randrange(1, self.most_commands))]
+            if self.rng.random() < self.failures:
                 self.fail(commands)
             self.run(commands)
             getattr(
@@ -214,6 +226,62 @@ class RoughDay:
             assert sum(account.held for account in accounts) == sum(h.remaining for h in holds)
         open_holds = set(Hold.objects.filter(remaining__gt=0).values_list("id", flat=True))
         assert open_holds == set(self.venue.engine.memory.hold_of.values())
+
+
+class WrittenDay(RoughDay):
+    """Such a day through the writer and its stream, while people move their money beside it.
+
+    The writer decides a batch while the one before it is written; where a wallet has changed
+    meanwhile, both are decided anew.
+    """
+
+    most_commands = 90
+    failures = 0.0
+
+    def run(self, commands: list[Command]) -> None:
+        shard, is_over = self.venue.market.shard, threading.Event()
+        stream = redis.Redis.from_url(settings.REDIS_URL)
+        for first in range(0, len(commands), 7):
+            entry = join([encode_command(command) for command in commands[first : first + 7]])
+            stream.xadd(stream_key(shard), {FIELD: entry})
+        spending = threading.Thread(target=self.spend, args=(is_over,))
+        spending.start()
+        with listening() as answers:
+            serve(shard, self.venue.engine)
+            is_over.set()
+            spending.join()
+            heard = {answer.command_id: answer for answer in answers()}
+        assert heard.keys() == {command.id for command in commands}
+        for command in commands:
+            self.remember(command, heard[command.id])
+
+    def spend(self, is_over: threading.Event) -> None:
+        """Move a little money between two people, again and again."""
+        asset = self.venue.points.pk
+        purposes = [Purpose(user.pk, asset) for user in self.venue.people.values()]
+        wallets = list(open_accounts(purposes).values())
+        for number in count():
+            if is_over.wait(0.005):
+                break
+            payer, payee = wallets[number % 4], wallets[(number + 1) % 4]
+            transfer = Transfer(
+                reference=f"spent {secrets.token_hex(8)}", asset_id=asset, amount=3,
+                debit_account_id=payer, credit_account_id=payee, code=Code.PAYMENT.value,
+            )  # fmt: skip
+            post([transfer])
+        connection.close()
+
+
+@pytest.mark.chaos
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("seed", range(12))
+def test_a_rough_day_through_the_writer_leaves_nothing_wrong(
+    monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(writer, "BATCH_COMMANDS", 9)
+    day = WrittenDay(seed)
+    day.live(rounds=12)
+    assert len(day.told) > 100
 
 
 @pytest.mark.parametrize("rows", [4096, 60, 35])

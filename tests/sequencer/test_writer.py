@@ -15,6 +15,7 @@ from django.db import OperationalError, connection, transaction
 
 from edge.database import database_conninfo
 from sequencer.commands import Answer, Command, decode_answers, encode_command, join
+from sequencer.engine import Engine
 from sequencer.models import DeadLetter, Shard
 from sequencer.session import FencedOff, Session
 from sequencer.stream import FIELD, RedisCommandStream, answers_channel, stream_key
@@ -43,7 +44,7 @@ class Quitting(RedisCommandStream):
         return commands
 
 
-def serve(shard: int, engine: Tally, session: Session | None = None) -> None:
+def serve(shard: int, engine: Engine, session: Session | None = None) -> None:
     """Run a writer until everything that has arrived is done."""
     stream = Quitting(settings.REDIS_URL, shard)
     stream.writer = Writer(stream=stream, engine=engine, session=session or Session(shard))
