@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from django.db import connection, transaction
+from django.db import connection
 
+from edge.postgres import text_array
 from wallet.models import Account, AccountKind, Asset
 
 WALLET = "wallet"
@@ -31,6 +32,7 @@ SELECT asked.owner_id, asked.asset_id, asked.kind_id, asked.label, 0, 0, 0, kind
   FROM asked JOIN wallet_accountkind AS kind ON kind.code = asked.kind_id
  ORDER BY 1, 2, 3, 4
 ON CONFLICT ON CONSTRAINT wallet_account_purpose DO NOTHING
+RETURNING owner_id, asset_id, kind_id, label, id
 """
 FIND_ACCOUNTS = """
 WITH asked AS (
@@ -46,8 +48,7 @@ SELECT a.owner_id, a.asset_id, a.kind_id, a.label, a.id
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Purpose:
+class Purpose(NamedTuple):
     """What tells one account from all others: owner (or none), asset, kind and label."""
 
     owner_id: int | None
@@ -56,40 +57,46 @@ class Purpose:
     label: str = ""
 
 
-def open_accounts(purposes: Iterable[Purpose]) -> dict[Purpose, int]:
+def open_accounts(
+    purposes: Iterable[Purpose], *, also: Iterable[Purpose] = ()
+) -> dict[Purpose, int]:
     """Say the account id for each purpose, opening those that do not exist yet.
 
     One look-up, and one INSERT for all that are missing: the cost does not grow with the
     number of accounts there are. At most 10,000 at once. A new account takes the limits of
-    its kind. Safe to race: both callers get the same account.
+    its kind. Safe to race: both callers get the same account. `also` are looked up on the
+    way, and are in the answer only if they exist.
     """
     wanted = list(dict.fromkeys(purposes))
-    assert len(wanted) <= MOST_AT_ONCE
-    found = find_accounts(wanted)
+    asked = list(dict.fromkeys([*wanted, *also]))
+    assert len(asked) <= MOST_AT_ONCE
+    found = find_accounts(asked)
     missing = [purpose for purpose in wanted if purpose not in found]
     if missing:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(OPEN_ACCOUNTS, _columns(missing))
-        found |= find_accounts(missing)
+        found |= _ids(OPEN_ACCOUNTS, missing)
+        # Another transaction opened these between our look and our INSERT.
+        found |= find_accounts([purpose for purpose in missing if purpose not in found])
     return found
 
 
 def find_accounts(purposes: Sequence[Purpose]) -> dict[Purpose, int]:
     """Say the account ids of those purposes that have one."""
-    if not purposes:
-        return {}
+    return _ids(FIND_ACCOUNTS, purposes) if purposes else {}
+
+
+def _ids(statement: str, purposes: Sequence[Purpose]) -> dict[Purpose, int]:
     with connection.cursor() as cursor:
-        cursor.execute(FIND_ACCOUNTS, _columns(purposes))
-        return {Purpose(*row[:4]): row[4] for row in cursor.fetchall()}
+        cursor.execute(statement, _columns(purposes))
+        return {Purpose._make(row[:4]): row[4] for row in cursor.fetchall()}
 
 
-def _columns(purposes: Sequence[Purpose]) -> tuple[list[object], ...]:
-    return (
-        [purpose.owner_id for purpose in purposes],
-        [purpose.asset_id for purpose in purposes],
-        [purpose.kind for purpose in purposes],
-        [purpose.label for purpose in purposes],
-    )
+def _columns(purposes: Sequence[Purpose]) -> tuple[str, str, str, str]:
+    """Spell the four columns as arrays: thousands of purposes bind as four texts."""
+    owners = ",".join(["NULL" if each[0] is None else str(each[0]) for each in purposes])
+    assets = ",".join([str(each[1]) for each in purposes])
+    kinds = text_array([each[2] for each in purposes])
+    labels = text_array([each[3] for each in purposes])
+    return f"{{{owners}}}", f"{{{assets}}}", kinds, labels
 
 
 def wallet_of(owner_id: int, asset: Asset) -> Account:

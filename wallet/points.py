@@ -16,7 +16,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from edge.audit import record
 from edge.problems import Refusal, Unavailable
 from wallet import items
-from wallet.accounts import ISSUANCE, OWED, WALLET, Purpose, find_accounts, open_accounts
+from wallet.accounts import ISSUANCE, OWED, WALLET, Purpose, open_accounts
 from wallet.actions import BatchTooLarge
 from wallet.door import Posting, opened
 from wallet.freezing import LONGEST_REASON, ReasonMissing
@@ -107,7 +107,7 @@ class _Purposes:
         wallets = {Purpose(g.owner_id, g.asset_id) for g in grants}
         issuance = {Purpose(None, g.asset_id, ISSUANCE) for g in grants if g.source_id is None}
         debts = [Purpose(p.owner_id, p.asset_id, OWED) for p in wallets]
-        self._ids = open_accounts([*wallets, *issuance]) | find_accounts(debts)
+        self._ids = open_accounts([*wallets, *issuance], also=debts)
         named = {g.source_id for g in grants if g.source_id is not None}
         self.account_ids = {*self._ids.values(), *named}
 
