@@ -7,9 +7,11 @@ A refusal is kept with its reasons. The same request gets its first answer, for 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
+from operator import or_
 from typing import Any
 from uuid import UUID
 
@@ -40,7 +42,7 @@ from rewards.campaigns.deciding import (
 )
 from rewards.campaigns.directory import Compiled, Seen, compiled
 from rewards.campaigns.events import announce, event
-from rewards.campaigns.facts import Facts
+from rewards.campaigns.facts import Facts, Needs
 from rewards.campaigns.knowing import facts_of, referrer_of
 from rewards.campaigns.models import Campaign, Claim, ClaimRefusal, TierProgram
 from rewards.campaigns.paying import Bill, Unpaid
@@ -119,7 +121,7 @@ def _claim(wish: Wish, now: datetime | None) -> Outcome:
     reason = _closed(campaign, version)
     if version is None or reason is not None:
         return _refuse(campaign, version, wish, refused(reason or NOT_STARTED), at)
-    facts = _facts(wish, at)
+    facts = _facts(wish, version.needs, at)
     own = own_counter(version, facts.person)
     counts = counting.locked(all_counters(version, facts, ask), own)
     # What the lock shows is truer than what was read before it.
@@ -169,9 +171,10 @@ def _ask(wish: Wish, version: Version | None) -> Ask:
     return Ask(request=wish.request.hex, referrer=referrer)
 
 
-def _facts(wish: Wish, now: datetime) -> Facts:
+def _facts(wish: Wish, needs: Needs, now: datetime) -> Facts:
     return facts_of(
         wish.person.pk,
+        needs,
         now=now,
         channel=wish.channel,
         order_key=wish.order_key,
@@ -221,20 +224,25 @@ def _pay(
         drawn=msgspec.to_builtins(grant.drawn),
         counted=[list(counter) for counter in grant.counted],
     )
-    announce(*risen(grant, now), claim_event("claim_granted", entry.code, version.number, made))
+    announce(*risen([grant], now), claim_event("claim_granted", entry.code, version.number, made))
     return made
 
 
-def risen(grant: Grant, now: datetime) -> list[Event]:
+def risen(grants: Iterable[Grant], now: datetime) -> list[Event]:
     """Tell of levels that tier points have reached."""
-    paid = {(each.asset, each.person) for each in grant.payments if each.kind == "tier_points"}
+    paid = {
+        (each.asset, each.person)
+        for grant in grants
+        for each in grant.payments
+        if each.kind == "tier_points"
+    }
     if not paid:
         return []
     programs = TierProgram.objects.in_bulk([code for code, _ in paid], field_name="code")
     return [
         told
-        for code, person in sorted(paid)
-        for told in standings.follow(person, programs[code], now)
+        for code, program in sorted(programs.items())
+        for told in standings.follow([who for of, who in paid if of == code], program, now)
     ]
 
 
@@ -320,8 +328,9 @@ def qualify(
     # Plain rows: two hundred model instances cost more than all their decisions.
     campaigns = [Seen(*row) for row in rows.values_list("id", "code", "state", "revision")]
     entries = compiled(campaigns)
-    facts = _facts(wish, at)
     pairs = [(row, entries[row.pk], entries[row.pk].version_at(at)) for row in campaigns]
+    needs = (version.needs for _, _, version in pairs if version)
+    facts = _facts(wish, reduce(or_, needs, Needs()), at)
     ask = _ask(wish, next((v for _, _, v in pairs if v and v.terms.referral), None))
     asks = {row.pk: ask for row in campaigns}
     counts, left = _read_all(pairs, facts, asks)

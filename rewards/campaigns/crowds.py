@@ -75,7 +75,7 @@ def from_history(version: Version, *, days: int, people: int, now: datetime) -> 
         if person not in chosen and len(chosen) == people:
             continue
         chosen[person] = None
-        facts = facts_of(person, now=at, channel=channel, order_key=order_key)
+        facts = facts_of(person, version.needs, now=at, channel=channel, order_key=order_key)
         visits.append(Visit(_later(facts, weeks * WEEK), Ask(request=f"{person}:{at}")))
     return visits
 

@@ -120,6 +120,7 @@ class Version:
         self.scope = f"campaign:{campaign}"
         self.holds = rules.compiled(terms.rule, campaign)
         self.misses = rules.explainer(terms.rule, campaign, "/rule")
+        self.needs = rules.needs_of(terms.rule, campaign)
         self.limits = [(limit, _limit_reason(limit)) for limit in terms.limits]
         self.starts_at, self.ends_at = terms.starts_at, terms.ends_at
 
@@ -153,19 +154,16 @@ def own_counter(version: Version, person: int) -> Counter:
     return Counter(version.scope, person, EVER)
 
 
-def counters_of(version: Version, facts: Facts, ask: Ask) -> list[Counter]:
-    """Say which counters a claim looks at and, if granted, counts up. The same every time."""
-    return sorted({counter for counter, _, _ in _limits(version, facts, ask)})
+Bounds = list[tuple[Counter, int | None, tuple[str, str]]]
 
 
-def _limits(
-    version: Version, facts: Facts, ask: Ask
-) -> list[tuple[Counter, int | None, tuple[str, str]]]:
-    """Each counter of a claim, the most it may show, and the refusal where it shows that."""
+def bounds_of(version: Version, facts: Facts, ask: Ask) -> Bounds:
+    """Each counter of a claim, the most it may show, and the refusal where it shows that.
+
+    A claim looks at all of them and, if granted, counts them up. The same every time.
+    """
     person, terms = facts.person, version.terms
-    found: list[tuple[Counter, int | None, tuple[str, str]]] = [
-        (own_counter(version, person), None, ("", ""))
-    ]
+    found: Bounds = [(own_counter(version, person), None, ("", ""))]
     if terms.referral is not None and ask.referrer is not None:
         found.append((Counter("referred", person, EVER), 1, ALREADY_REFERRED))
         referrals = Counter(f"referrals:{version.campaign}", ask.referrer.person, EVER)
@@ -192,7 +190,12 @@ def stacking_counters(version: Version, facts: Facts) -> tuple[Counter, Counter]
 
 def all_counters(version: Version, facts: Facts, ask: Ask) -> list[Counter]:
     """Everything a claim must hold still while it is decided, in the order to lock it in."""
-    return sorted({*counters_of(version, facts, ask), *(stacking_counters(version, facts) or ())})
+    return counters_of(bounds_of(version, facts, ask), stacking_counters(version, facts))
+
+
+def counters_of(bounds: Bounds, stacking: tuple[Counter, Counter] | None) -> list[Counter]:
+    """The counters of a claim, by what bounds it."""
+    return sorted({counter for counter, _, _ in bounds}.union(stacking or ()))
 
 
 @lru_cache(maxsize=1_024)
@@ -252,19 +255,26 @@ def refused(reason: tuple[str, str], misses: Iterable[Miss] = ()) -> Refused:
 
 
 def decide(
-    version: Version, facts: Facts, ask: Ask, counts: Counts, budgets: Mapping[str, int]
+    version: Version,
+    facts: Facts,
+    ask: Ask,
+    counts: Counts,
+    budgets: Mapping[str, int],
+    bounds: Bounds | None = None,
 ) -> Decision:
     """Grant a claim or say why not. `budgets` says what is left of each asset.
+
+    `bounds` are those of `bounds_of`, from whoever has them at hand.
 
     A draw happens only when the budget could pay its dearest outcome, so nobody's prize is
     lost to an empty budget and nobody learns from a refusal what they would have drawn.
     """
-    return (
-        _refused_by_time(version, facts)
-        or _refused_by_rule(version, facts, ask)
-        or _refused_by_counts(version, facts, ask, counts)
-        or _granted(version, facts, ask, budgets)
-    )
+    if no := _refused_by_time(version, facts) or _refused_by_rule(version, facts, ask):
+        return no
+    if bounds is None:
+        bounds = bounds_of(version, facts, ask)
+    no = _refused_by_counts(version, facts, bounds, counts)
+    return no or _granted(version, facts, ask, budgets, bounds)
 
 
 def _refused_by_time(version: Version, facts: Facts) -> Refused | None:
@@ -290,10 +300,17 @@ def _refused_by_rule(version: Version, facts: Facts, ask: Ask) -> Refused | None
     return None
 
 
-def _refused_by_counts(version: Version, facts: Facts, ask: Ask, counts: Counts) -> Refused | None:
-    limits = _limits(version, facts, ask)
-    for counter, most, reason in limits:
-        if most is not None and counts.of(counter) >= most and not reason[0].startswith("limit_"):
+def _refused_by_counts(
+    version: Version, facts: Facts, bounds: Bounds, counts: Counts
+) -> Refused | None:
+    used = counts.used
+    full = [
+        reason
+        for counter, most, reason in bounds
+        if most is not None and used.get(counter, 0) >= most
+    ]
+    for reason in full:
+        if not reason[0].startswith("limit_"):
             return refused(reason)
     if stacking := stacking_counters(version, facts):
         against = stacking[1] if version.terms.stacks else stacking[0]
@@ -303,13 +320,12 @@ def _refused_by_counts(version: Version, facts: Facts, ask: Ask, counts: Counts)
     if velocity is not None and len(counts.recent) >= velocity.most:
         if counts.recent[-velocity.most] > facts.now_us - velocity.within_s * 1_000_000:
             return refused(TOO_FAST)
-    for counter, most, reason in limits:
-        if most is not None and counts.of(counter) >= most:
-            return refused(reason)
-    return None
+    return refused(full[0]) if full else None
 
 
-def _granted(version: Version, facts: Facts, ask: Ask, budgets: Mapping[str, int]) -> Decision:
+def _granted(
+    version: Version, facts: Facts, ask: Ask, budgets: Mapping[str, int], bounds: Bounds
+) -> Decision:
     variant, effects = version.arm(facts.person)
     order_amount = facts.order.amount if facts.order else None
     for asset, worst in most_of(effects, order_amount or 0).items():
@@ -327,9 +343,9 @@ def _granted(version: Version, facts: Facts, ask: Ask, budgets: Mapping[str, int
         payments += [paid for each in plain if (paid := _payment(each, facts, ask))]
     if effects and not payments and not drawn:
         return refused(NOTHING_TO_GRANT)
-    counted = counters_of(version, facts, ask)
+    counted = {counter for counter, _, _ in bounds}
     if stacking := stacking_counters(version, facts):
-        counted += stacking[: 1 if version.terms.stacks else 2]
+        counted.update(stacking[: 1 if version.terms.stacks else 2])
     return Grant(
         variant=variant,
         payments=tuple(payments),

@@ -27,6 +27,25 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     is_first: bool
 
 
+class Needs(msgspec.Struct, frozen=True, kw_only=True):
+    """What rules ask about a person; nothing else of what is known has to be read."""
+
+    segments: bool = False
+    attributes: bool = False
+    tiers: bool = False
+    campaigns: frozenset[str] = frozenset()
+    activities: frozenset[str] = frozenset()
+
+    def __or__(self, other: Needs) -> Needs:
+        return Needs(
+            segments=self.segments or other.segments,
+            attributes=self.attributes or other.attributes,
+            tiers=self.tiers or other.tiers,
+            campaigns=self.campaigns | other.campaigns,
+            activities=self.activities | other.activities,
+        )
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """One person at one moment.
 

@@ -1,8 +1,8 @@
-"""Gathers the facts of a person: one query, one more for an order, two for tiers."""
+"""Gathers the facts of people that rules ask about, those of many in one query."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,74 +11,101 @@ from django.db import connection
 from msgspec.structs import replace
 
 from accounts.models import User
+from edge.postgres import array, text_array
 from rewards.campaigns import standings
 from rewards.campaigns.deciding import Referrer
-from rewards.campaigns.facts import Facts, Order
+from rewards.campaigns.facts import Facts, Needs, Order
 from rewards.campaigns.models import Claim
 
 MOST_ACTIVITIES = 1_000
 """Of one kind, the latest; a condition asks for at most so many."""
 
+# What nobody asks about is not read: a CASE keeps PostgreSQL from even looking.
 FACTS = """
 SELECT u.id, u.date_joined,
-       ARRAY(SELECT n.code FROM campaigns_segmentmember AS m
-               JOIN campaigns_factname AS n ON n.id = m.segment_id WHERE m.person_id = u.id),
-       (SELECT jsonb_object_agg(n.code, a.value) FROM campaigns_personattribute AS a
-          JOIN campaigns_factname AS n ON n.id = a.name_id WHERE a.person_id = u.id)::text,
-       (SELECT jsonb_object_agg(substr(c.scope, 10),
-                                jsonb_build_array(c.used, c.recent[cardinality(c.recent)]))
-          FROM campaigns_counted AS c
-         WHERE c.person = u.id AND c.scope LIKE 'campaign:%%' AND c.period = 'ever')::text,
-       (SELECT jsonb_object_agg(n.code, t.times) FROM campaigns_factname AS n
-         CROSS JOIN LATERAL (
-            SELECT jsonb_agg(l.us ORDER BY l.us) AS times FROM (
-                SELECT (extract(epoch FROM a.at) * 1000000)::bigint AS us
-                  FROM campaigns_activity AS a
-                 WHERE a.person_id = u.id AND a.kind_id = n.id AND a.at <= %(now)s
-                 ORDER BY a.at DESC LIMIT %(most)s) AS l) AS t
-         WHERE n.kind = 'activity' AND t.times IS NOT NULL)::text
-  FROM accounts_user AS u WHERE u.id = ANY(%(people)s)
+       CASE WHEN %(segments)s THEN ARRAY(
+           SELECT n.code FROM campaigns_segmentmember AS m
+             JOIN campaigns_factname AS n ON n.id = m.segment_id WHERE m.person_id = u.id) END,
+       CASE WHEN %(attributes)s THEN (
+           SELECT jsonb_object_agg(n.code, a.value) FROM campaigns_personattribute AS a
+             JOIN campaigns_factname AS n ON n.id = a.name_id WHERE a.person_id = u.id) END::text,
+       CASE WHEN %(claims)s THEN (
+           SELECT jsonb_object_agg(substr(c.scope, 10),
+                                   jsonb_build_array(c.used, c.recent[cardinality(c.recent)]))
+             FROM campaigns_counted AS c
+            WHERE c.person = u.id AND c.period = 'ever'
+              AND c.scope = ANY(%(scopes)s::varchar[])) END::text,
+       CASE WHEN %(deeds)s THEN (
+           SELECT jsonb_object_agg(n.code, t.times) FROM campaigns_factname AS n
+            CROSS JOIN LATERAL (
+               SELECT jsonb_agg(l.us ORDER BY l.us) AS times FROM (
+                   SELECT (extract(epoch FROM a.at) * 1000000)::bigint AS us
+                     FROM campaigns_activity AS a
+                    WHERE a.person_id = u.id AND a.kind_id = n.id AND a.at <= %(now)s
+                    ORDER BY a.at DESC LIMIT %(most)s) AS l) AS t
+            WHERE n.kind = 'activity' AND n.code = ANY(%(activities)s::varchar[])
+              AND t.times IS NOT NULL) END::text
+  FROM accounts_user AS u WHERE u.id = ANY(%(people)s::bigint[])
 """
-ORDER = """
-SELECT s.code, a.amount, NOT EXISTS (
+ORDERS = """
+SELECT a.person_id, a.key, s.code, a.amount, NOT EXISTS (
            SELECT FROM campaigns_activity AS b
             WHERE b.person_id = a.person_id AND b.kind_id = a.kind_id AND b.amount IS NOT NULL
               AND (b.at, b.id) < (a.at, a.id))
-  FROM campaigns_activity AS a JOIN wallet_asset AS s ON s.id = a.asset_id
- WHERE a.key = %s AND a.person_id = %s AND a.at <= %s
+  FROM unnest(%s::bigint[], %s::varchar[]) AS asked(person_id, key)
+  JOIN campaigns_activity AS a USING (person_id, key)
+  JOIN wallet_asset AS s ON s.id = a.asset_id
+ WHERE a.at <= %s
 """
+NOTHING: dict[str, Any] = {}
 
 
 def facts_of(
     person_id: int,
+    needs: Needs,
     *,
     now: datetime,
     channel: str = "",
     order_key: str = "",
     places: frozenset[str] | None = None,
 ) -> Facts:
-    """Gather what rules may ask about a person. `places` is evidence that the caller checked."""
-    known = facts_of_many([person_id], now=now)[person_id]
+    """Gather what rules ask about a person. `places` is evidence that the caller checked."""
+    known = facts_of_many([person_id], needs, now=now)[person_id]
+    asked = (person_id, order_key)
     return replace(
         known,
         channel=channel,
         places=places,
-        tiers=standings.ranks_of(person_id, now),
-        order=order_of(person_id, order_key, now) if order_key else None,
+        order=orders_of([asked], now).get(asked) if order_key else None,
     )
 
 
-def facts_of_many(people: Sequence[int], *, now: datetime) -> dict[int, Facts]:
-    """Gather what is known of many people in one query: no tiers, and nothing of what they ask."""
+def facts_of_many(people: Sequence[int], needs: Needs, *, now: datetime) -> dict[int, Facts]:
+    """Gather what is known of many people, whatever they ask: one query, a few more for tiers."""
+    parameters: dict[str, str | bool | int | datetime] = {
+        "people": array(people),
+        "now": now,
+        "most": MOST_ACTIVITIES,
+        "segments": needs.segments,
+        "attributes": needs.attributes,
+        "claims": bool(needs.campaigns),
+        "scopes": text_array(f"campaign:{code}" for code in needs.campaigns),
+        "deeds": bool(needs.activities),
+        "activities": text_array(needs.activities),
+    }
     with connection.cursor() as cursor:
-        cursor.execute(FACTS, {"people": list(people), "now": now, "most": MOST_ACTIVITIES})
-        return {row[0]: _known(*row, now=now) for row in cursor.fetchall()}
+        cursor.execute(FACTS, parameters)
+        known = {row[0]: _known(*row, now=now) for row in cursor.fetchall()}
+    if needs.tiers:
+        ranks = standings.ranks_of_many(people, now)
+        return {id: replace(facts, tiers=ranks.get(id, NOTHING)) for id, facts in known.items()}
+    return known
 
 
 def _known(
     person: int,
     joined_at: datetime,
-    segments: list[str],
+    segments: list[str] | None,
     attributes: str | None,
     claims: str | None,
     activities: str | None,
@@ -90,28 +117,28 @@ def _known(
         person=person,
         now=now,
         joined_at=joined_at,
-        segments=frozenset(segments),
+        segments=frozenset(segments) if segments else frozenset(),
         attributes=_json(attributes),
-        claims={code: used for code, (used, _) in counted.items()},
+        claims={code: used for code, (used, _) in counted.items()} if counted else NOTHING,
         claimed_at={code: at for code, (used, at) in counted.items() if used and at},
         activities={kind: tuple(times) for kind, times in _json(activities).items()},
     )
 
 
 def _json(text: str | None) -> dict[str, Any]:
-    decoded: dict[str, Any] = msgspec.json.decode(text) if text else {}
+    decoded: dict[str, Any] = msgspec.json.decode(text) if text else NOTHING
     return decoded
 
 
-def order_of(person_id: int, key: str, now: datetime) -> Order | None:
-    """Find an order that somebody trusted reported of this person."""
+def orders_of(asked: Collection[tuple[int, str]], now: datetime) -> dict[tuple[int, str], Order]:
+    """Find orders of people by their keys, those that somebody trusted reported of them."""
+    people, keys = array(person for person, _ in asked), text_array(key for _, key in asked)
     with connection.cursor() as cursor:
-        cursor.execute(ORDER, [key, person_id, now])
-        row = cursor.fetchone()
-    if row is None:
-        return None
-    asset, amount, is_first = row
-    return Order(key=key, asset=asset, amount=amount, is_first=is_first)
+        cursor.execute(ORDERS, [people, keys, now])
+        return {
+            (person, key): Order(key=key, asset=asset, amount=amount, is_first=is_first)
+            for person, key, asset, amount, is_first in cursor.fetchall()
+        }
 
 
 def referrer_of(person: User, handle: str) -> Referrer | None:

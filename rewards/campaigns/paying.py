@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from accounts.models import User
 from edge.fields import format_time
@@ -26,8 +25,7 @@ TO_WALLETS = frozenset({"points", "units", "cashback"})
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Bill:
+class Bill(NamedTuple):
     """What one claim pays out."""
 
     entry: Compiled
@@ -50,90 +48,94 @@ def pay(bills: Sequence[Bill], now: datetime) -> dict[int, list[Row]]:
     One pass through the door. Raises `Unpaid` for the first bill that the ledger refuses: a
     budget that has too little, a wallet that may not receive.
     """
-    lines = [(bill, index) for bill in bills for index in range(len(bill.payments))]
-    to_wallets = [line for line in lines if _kind(line) in TO_WALLETS]
-    others = [line for line in lines if _kind(line) not in TO_WALLETS]
-    grants = [_grant(*_spelt(line)) for line in to_wallets]
-    transfers = [_transfer(*_spelt(line)) for line in others]
-    results = grant(grants, also=transfers, now=now)
-    paid: dict[tuple[int, int], int] = {}
-    for (bill, index), result in zip([*to_wallets, *others], results, strict=True):
-        if not result.is_created:
-            raise Unpaid(bill.claim_id, result.refusal)
-        paid[bill.claim_id, index] = result.transfer_id
-    return {
-        bill.claim_id: [
-            _row(bill.entry, payment, paid[bill.claim_id, index])
-            for index, payment in enumerate(bill.payments)
-        ]
+    lines = [
+        _Line(bill.entry, payment, bill.claim_id, f"claim:{bill.claim_id}:{index}")
         for bill in bills
-    }
+        for index, payment in enumerate(bill.payments)
+    ]
+    to_wallets = [line for line in lines if line.payment.kind in TO_WALLETS]
+    others = [line for line in lines if line.payment.kind not in TO_WALLETS]
+    results = grant([_grant(line) for line in to_wallets], also=_transfers(others), now=now)
+    paid: dict[str, int] = {}
+    for line, result in zip([*to_wallets, *others], results, strict=True):
+        if not result.is_created:
+            raise Unpaid(line.claim_id, result.refusal)
+        paid[line.reference] = result.transfer_id
+    rows: dict[int, list[Row]] = {bill.claim_id: [] for bill in bills}
+    for line in lines:
+        rows[line.claim_id].append(_row(line.entry, line.payment, paid[line.reference]))
+    return rows
 
 
-Line = tuple[Bill, int]
+class _Line(NamedTuple):
+    """One payment of one claim, and the name of its transfer."""
 
-
-def _kind(line: Line) -> str:
-    bill, index = line
-    return bill.payments[index].kind
-
-
-def _spelt(line: Line) -> tuple[Compiled, Payment, str]:
-    bill, index = line
-    return bill.entry, bill.payments[index], f"claim:{bill.claim_id}:{index}"
+    entry: Compiled
+    payment: Payment
+    claim_id: int
+    reference: str
 
 
 def _row(entry: Compiled, payment: Payment, transfer_id: int) -> Row:
-    expiry = {"expires_at": format_time(payment.expires_at)} if payment.expires_at else {}
     budget = entry.budgets.get(payment.asset)
     is_budgeted = payment.kind != "tier_points" and budget is not None
-    return {
+    row: Row = {
         "kind": payment.kind,
         "asset": payment.asset,
         "amount": payment.amount,
         "person": str(payment.person),
         "transfer_id": str(transfer_id),
         "budget": str(budget.account_id) if is_budgeted and budget else None,
-        **expiry,
     }
+    if payment.expires_at:
+        row["expires_at"] = format_time(payment.expires_at)
+    return row
 
 
-def _grant(entry: Compiled, payment: Payment, reference: str) -> Grant:
-    budget = entry.budgets[payment.asset]
+def _grant(line: _Line) -> Grant:
+    payment, budget = line.payment, line.entry.budgets[line.payment.asset]
     return Grant(
-        reference=reference,
+        reference=line.reference,
         owner_id=payment.person,
         asset_id=budget.asset_id,
         amount=payment.amount,
         expires_at=payment.expires_at,
-        memo=f"campaign {entry.code}",
+        memo=f"campaign {line.entry.code}",
         code=Code.CLAIM,
         source_id=budget.account_id,
     )
 
 
-def _transfer(entry: Compiled, payment: Payment, reference: str) -> Transfer:
+def _transfers(lines: Sequence[_Line]) -> list[Transfer]:
     """Discounts leave the budget for good; tier points come from their issuance."""
-    if payment.kind == "discount":
-        budget = entry.budgets[payment.asset]
-        asset_id, debit = budget.asset_id, budget.account_id
-        given = Purpose(None, asset_id, REDEEMED, DISCOUNTS)
-        credit = open_accounts([given])[given]
-    else:
-        asset_id = TierProgram.objects.values_list("asset_id", flat=True).get(code=payment.asset)
-        source = Purpose(None, asset_id, ISSUANCE)
-        status = Purpose(payment.person, asset_id, STATUS)
-        opened = open_accounts([source, status])
-        debit, credit = opened[source], opened[status]
-    return Transfer(
-        reference=reference,
-        asset_id=asset_id,
-        debit_account_id=debit,
-        credit_account_id=credit,
-        amount=payment.amount,
-        code=Code.CLAIM,
-        memo=f"campaign {entry.code}",
-    )
+    if not lines:
+        return []
+    codes = {line.payment.asset for line in lines if line.payment.kind == "tier_points"}
+    programs = TierProgram.objects.filter(code__in=codes)
+    tier_assets = dict(programs.values_list("code", "asset_id"))
+    ends = [_ends(line, tier_assets) for line in lines]
+    accounts = open_accounts(each for pair in ends for each in pair if isinstance(each, Purpose))
+    return [
+        Transfer(
+            reference=line.reference,
+            asset_id=credit.asset_id,
+            debit_account_id=accounts[debit] if isinstance(debit, Purpose) else debit,
+            credit_account_id=accounts[credit],
+            amount=line.payment.amount,
+            code=Code.CLAIM,
+            memo=f"campaign {line.entry.code}",
+        )
+        for line, (debit, credit) in zip(lines, ends, strict=True)
+    ]
+
+
+def _ends(line: _Line, tier_assets: Mapping[str, int]) -> tuple[Purpose | int, Purpose]:
+    """Where a payment comes from, an account or the purpose of one, and where it goes."""
+    if line.payment.kind == "discount":
+        budget = line.entry.budgets[line.payment.asset]
+        return budget.account_id, Purpose(None, budget.asset_id, REDEEMED, DISCOUNTS)
+    asset_id = tier_assets[line.payment.asset]
+    return Purpose(None, asset_id, ISSUANCE), Purpose(line.payment.person, asset_id, STATUS)
 
 
 def take_back(claim: Claim, *, actor: User | None, reason: str) -> list[Row]:

@@ -17,7 +17,7 @@ import msgspec
 
 from rewards.campaigns import conditions
 from rewards.campaigns.conditions import Condition
-from rewards.campaigns.facts import Facts
+from rewards.campaigns.facts import Facts, Needs
 
 MOST_NODES = 200
 DEEPEST = 12
@@ -240,3 +240,19 @@ def leaves(rule: Rule, path: str = "") -> Iterator[tuple[str, Condition]]:
     for place, node, _ in walk(rule, path):
         if not isinstance(node, AllOf | AnyOf | NoneOf):
             yield place, node
+
+
+def needs_of(rule: Rule, campaign: str = "") -> Needs:
+    """Say what a rule asks about a person. `campaign` is the one that the rule belongs to."""
+    found = [leaf for _, leaf in leaves(rule)]
+    deeds = [leaf for leaf in found if isinstance(leaf, conditions.Did | conditions.Streak)]
+    own = {campaign for leaf in deeds if leaf.since_claim}
+    return Needs(
+        segments=any(isinstance(leaf, conditions.Segment) for leaf in found),
+        attributes=any(isinstance(leaf, conditions.Attribute) for leaf in found),
+        tiers=any(isinstance(leaf, conditions.Tier) for leaf in found),
+        campaigns=frozenset(
+            own | {leaf.campaign for leaf in found if isinstance(leaf, conditions.Claimed)}
+        ),
+        activities=frozenset(leaf.event for leaf in deeds),
+    )

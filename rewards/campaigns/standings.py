@@ -111,9 +111,19 @@ def levels_of(program: TierProgram) -> tuple[Level, ...]:
     return msgspec.convert(program.levels, type=tuple[Level, ...])
 
 
-def ranks_of(person_id: int, now: datetime) -> dict[str, int]:
-    """The rank of a person in each program where they have earned anything."""
-    return {place.program.code: place.standing.rank for place in places_of(person_id, now)}
+def ranks_of_many(person_ids: Iterable[int], now: datetime) -> dict[int, dict[str, int]]:
+    """The rank of people in each program where they have earned anything."""
+    ranks: dict[int, dict[str, int]] = {}
+    accounts = _accounts(person_ids)
+    for program in TierProgram.objects.filter(asset__in={asset for _, asset in accounts}):
+        owners = {
+            account: person
+            for (person, asset), account in accounts.items()
+            if asset == program.asset_id
+        }
+        for account, place in _places(program, list(owners), now).items():
+            ranks.setdefault(owners[account], {})[program.code] = place.standing.rank
+    return ranks
 
 
 def places_of(person_id: int, now: datetime, *, with_untouched: bool = False) -> list[Place]:
@@ -131,18 +141,32 @@ def places_of(person_id: int, now: datetime, *, with_untouched: bool = False) ->
 
 def _accounts(person_ids: Iterable[int]) -> dict[tuple[int, int], int]:
     rows = Account.objects.filter(owner_id__in=list(person_ids), kind=STATUS, label="")
-    return {(row.owner_id or 0, row.asset_id): row.pk for row in rows}
+    found = rows.values_list("owner_id", "asset_id", "pk")
+    return {(owner or 0, asset): account for owner, asset, account in found}
 
 
 def _place(program: TierProgram, account_id: int | None, now: datetime) -> Place:
+    if account_id is None:
+        return _place_by(program, levels_of(program), 0, 0, now)
+    return _places(program, [account_id], now)[account_id]
+
+
+def _places(program: TierProgram, account_ids: list[int], now: datetime) -> dict[int, Place]:
+    """Where the owners of these accounts stand: three queries, however many they are."""
+    starts = tiers.period_starts(now, program.every, program.time_zone)  # type: ignore[arg-type]
+    totals = dict(Account.objects.filter(pk__in=account_ids).values_list("pk", "balance"))
+    at_start = balances_as_of(account_ids, starts[1])
+    at_last = balances_as_of(account_ids, starts[0])
     levels = levels_of(program)
-    earned = earned_before = 0
-    if account_id is not None:
-        starts = tiers.period_starts(now, program.every, program.time_zone)  # type: ignore[arg-type]
-        total = Account.objects.values_list("balance", flat=True).get(pk=account_id)
-        at_start = balances_as_of([account_id], starts[1])[account_id]
-        at_last = balances_as_of([account_id], starts[0])[account_id]
-        earned, earned_before = total - at_start, at_start - at_last
+    return {
+        id: _place_by(program, levels, totals[id] - at_start[id], at_start[id] - at_last[id], now)
+        for id in account_ids
+    }
+
+
+def _place_by(
+    program: TierProgram, levels: tuple[Level, ...], earned: int, earned_before: int, now: datetime
+) -> Place:
     standing = tiers.standing(
         levels,
         earned=earned,
@@ -154,28 +178,56 @@ def _place(program: TierProgram, account_id: int | None, now: datetime) -> Place
     return Place(program, levels, standing)
 
 
-def follow(person_id: int, program: TierProgram, now: datetime) -> list[Event]:
-    """Note a person's standing and tell it if the level changed since it was told last."""
-    account_id = _accounts([person_id]).get((person_id, program.asset_id))
-    place = _place(program, account_id, now)
-    rank = place.standing.rank
-    told, _ = TierStanding.objects.select_for_update(no_key=True).get_or_create(
-        program=program,
-        person_id=person_id,
-        defaults={"rank": NO_TIER, "keeps_until": place.standing.keeps_until},
+def follow(person_ids: Iterable[int], program: TierProgram, now: datetime) -> list[Event]:
+    """Note where people stand, and tell of those whose level is not the one told last.
+
+    Locks their standings in one order; some six statements, however many they are.
+    """
+    people = sorted(set(person_ids))
+    accounts = _accounts(people)
+    places = _places(
+        program, [id for (_, asset), id in accounts.items() if asset == program.asset_id], now
     )
-    before = told.rank
-    told.rank, told.keeps_until = rank, place.standing.keeps_until
-    told.save(update_fields=["rank", "keeps_until"])
-    if before == rank:
-        return []
+    nowhere = _place_by(program, levels_of(program), 0, 0, now)
+    standing = {
+        person: places.get(accounts.get((person, program.asset_id), 0), nowhere)
+        for person in people
+    }
+    told = _locked_standings(program, standing)
+    events = []
+    for row in told:
+        place, before = standing[row.person_id], row.rank
+        row.rank, row.keeps_until = place.standing.rank, place.standing.keeps_until
+        if row.rank != before:
+            events.append(_moved(program, row.person_id, place, before))
+    TierStanding.objects.bulk_update(told, ["rank", "keeps_until"])
+    return events
+
+
+def _locked_standings(program: TierProgram, standing: dict[int, Place]) -> list[TierStanding]:
+    fresh = [
+        TierStanding(
+            program=program,
+            person_id=person,
+            rank=NO_TIER,
+            keeps_until=place.standing.keeps_until,
+        )
+        for person, place in standing.items()
+    ]
+    TierStanding.objects.bulk_create(fresh, ignore_conflicts=True)
+    rows = TierStanding.objects.select_for_update(no_key=True).order_by("person_id")
+    return list(rows.filter(program=program, person__in=list(standing)))
+
+
+def _moved(program: TierProgram, person: int, place: Place, before: int) -> Event:
+    rank = place.standing.rank
     story = {
         "program": program.code,
-        "person": str(person_id),
+        "person": str(person),
         "level": place.level.code if place.level else None,
         "before": place.levels[before].code if before >= 0 else None,
     }
-    return [event("tier_raised" if rank > before else "tier_lowered", program.code, **story)]
+    return event("tier_raised" if rank > before else "tier_lowered", program.code, **story)
 
 
 def follow_due(now: datetime) -> int:
@@ -186,6 +238,11 @@ def follow_due(now: datetime) -> int:
             .select_related("program")
             .order_by("keeps_until")[:PEOPLE_AT_ONCE]
         )
-        events = [each for row in due for each in follow(row.person_id, row.program, now)]
+        programs = {row.program.code: row.program for row in due}
+        events = [
+            each
+            for code, program in sorted(programs.items())
+            for each in follow([r.person_id for r in due if r.program.code == code], program, now)
+        ]
         announce(*events)
     return len(events)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from edge.fields import format_time
+from edge import fields
 from edge.problems import Refusal, answer
+from rewards.campaigns.deciding import Refused
 from rewards.campaigns.models import Claim
+from rewards.campaigns.problems import claim_refused
+from rewards.campaigns.rush.writing import Made
 from sequencer.commands import Answer, Command
 
+# Of a batch, all claims have the same moment, and most refusals the same words.
+format_time = lru_cache(maxsize=64)(fields.format_time)
+_encode = msgspec.json.Encoder().encode
 
-def claim_json(claim: Claim, campaign: str, version: int) -> dict[str, Any]:
+
+def claim_json(claim: Claim | Made, campaign: str, version: int) -> dict[str, Any]:
     """Spell a claim as `ClaimOut` describes it."""
     own = str(claim.owner_id)
     return {
@@ -40,10 +48,22 @@ def claim_json(claim: Claim, campaign: str, version: int) -> dict[str, Any]:
     }
 
 
-def granted(command: Command, claim: Claim, campaign: str, version: int, *, again: bool) -> Answer:
+def granted(
+    command: Command, claim: Claim | Made, campaign: str, version: int, *, again: bool
+) -> Answer:
     """Tell a person what they got."""
-    body = msgspec.json.encode(claim_json(claim, campaign, version))
-    return Answer(command.id, 201, body, again)
+    return Answer(command.id, 201, _encode(claim_json(claim, campaign, version)), again)
+
+
+def denied(command: Command, refused: Refused) -> Answer:
+    """Tell a person by which of the campaign's terms they got nothing."""
+    return Answer(command.id, *_refusal_of(refused))
+
+
+@lru_cache(maxsize=1_024)
+def _refusal_of(refused: Refused) -> tuple[int, bytes]:
+    status, _, body = answer(claim_refused(refused))
+    return status, body
 
 
 def turned_down(command: Command, refusal: Refusal) -> Answer:

@@ -12,40 +12,44 @@ again, first in the next batch, and alone it is refused.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
+from operator import or_
+from typing import NamedTuple
 from uuid import UUID
 
+import msgspec
 from django.db import connection, transaction
 from msgspec.structs import replace
 
 from accounts.models import User
 from edge.idempotency_keys import KeyReused
+from edge.postgres import raw_cursor, uuid_array
 from edge.problems import Refusal
-from rewards.campaigns import budgets, conditions, counting, knowing, paying, standings
-from rewards.campaigns.claiming import State
+from rewards.campaigns import budgets, counting, knowing, paying
+from rewards.campaigns.claiming import CLOSED, State
 from rewards.campaigns.deciding import (
-    ENDED,
     NOT_STARTED,
-    PAUSED,
     Ask,
+    Bounds,
     Counter,
-    Counts,
     Grant,
     Refused,
     Version,
-    all_counters,
+    bounds_of,
+    counters_of,
     decide,
     own_counter,
     refused,
+    stacking_counters,
 )
-from rewards.campaigns.directory import Compiled, compiled
-from rewards.campaigns.facts import Facts, microseconds
-from rewards.campaigns.models import Campaign, Claim
+from rewards.campaigns.directory import Compiled, Seen, compiled
+from rewards.campaigns.facts import Facts, Needs, Order, microseconds
+from rewards.campaigns.models import Claim
 from rewards.campaigns.paying import Bill, Unpaid
 from rewards.campaigns.problems import CampaignUnknown
-from rewards.campaigns.rules import leaves
-from rewards.campaigns.rush.writing import Written, write
+from rewards.campaigns.rush.writing import Made, Written, write
 from rewards.campaigns.terms import MOST_RECENT
 from wallet.items import Refusal as LedgerReason
 from wallet.people import PersonUnknown
@@ -53,14 +57,13 @@ from wallet.problems import LedgerRefusal
 
 MOST_PAYMENTS = 1_500
 """A batch ends with the claim that reaches this; the ledger takes 2,000 at once."""
+EARLIER = "SELECT request FROM campaigns_claim WHERE request = ANY(%s::uuid[])"
 HOLD = """
 SELECT id, code, state, revision FROM campaigns_campaign WHERE code = ANY(%s) ORDER BY id FOR SHARE
 """
-CLOSED = {State.PAUSED: PAUSED, State.ENDED: ENDED}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Wish(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one person asks for, by ids."""
 
     campaign: str
@@ -71,18 +74,16 @@ class Wish:
     referrer: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(NamedTuple):
     """A claim, with what it is told by. `is_replay` if it was granted before."""
 
-    claim: Claim
+    claim: Claim | Made
     campaign: str
     version: int
     is_replay: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Denied:
+class Denied(NamedTuple):
     """No, by the campaign's own terms; kept with its reasons."""
 
     refused: Refused
@@ -100,7 +101,8 @@ class _Case:
     version: Version
     facts: Facts
     ask: Ask
-    counters: list[Counter] = field(default_factory=list)
+    bounds: Bounds
+    counters: list[Counter]
     decision: Grant | Refused | None = None
     claim_id: int = 0
 
@@ -145,8 +147,9 @@ class _Batch:
         self._now = now
         self._budget_is_gone = budget_is_gone
         self._settled: dict[int, Outcome] = {}
+        self._versions: dict[int, Version | None] = {}
         self._denied: dict[int, tuple[int, Version | None, Refused]] = {}
-        self._written = Written()
+        self._written = Written(now)
 
     def run(self) -> list[Outcome]:
         self._recall()
@@ -155,7 +158,7 @@ class _Batch:
         self._pay(cases)
         for index, (campaign, version, no) in sorted(self._denied.items()):
             if index < decided:
-                self._written.deny(self._wishes[index], campaign, version, no, self._now)
+                self._written.deny(self._wishes[index], campaign, version, no)
         write(self._written)
         self._repeat_within()
         return [self._settled[index] for index in range(decided)]
@@ -164,7 +167,12 @@ class _Batch:
 
     def _recall(self) -> None:
         """Answer the requests that were granted before, as they were then."""
-        rows = Claim.objects.filter(request__in=[wish.request for wish in self._wishes])
+        requests = uuid_array(wish.request.bytes for wish in self._wishes)
+        with raw_cursor() as cursor:
+            found = cursor.execute(EARLIER, (requests,), prepare=True).fetchall()
+        if not found:
+            return
+        rows = Claim.objects.filter(request__in=[request for (request,) in found])
         earlier = {
             row.request: row for row in rows.select_related("campaign", "version", "referrer")
         }
@@ -184,13 +192,23 @@ class _Batch:
     # -- gathering -----------------------------------------------------------------------
 
     def _cases(self) -> dict[int, _Case]:
+        asked = self._open_to_claims()
+        known = self._known(asked)
+        cases: dict[int, _Case] = {}
+        for index, (entry, version) in asked.items():
+            wish = self._wishes[index]
+            try:
+                cases[index] = _case(wish, entry, version, known)
+            except PersonUnknown as unknown:
+                self._settled[index] = unknown
+        return cases
+
+    def _open_to_claims(self) -> dict[int, tuple[Compiled, Version]]:
+        """Which version each wish is decided by; the others are answered at once."""
         campaigns = self._held()
         entries = compiled([row for row in campaigns.values() if row.state != State.DRAFT])
-        cases: dict[int, _Case] = {}
         asked: set[UUID] = set()
-        asks_tiers: dict[int, bool] = {}
-        people = sorted({wish.person for wish in self._wishes})
-        facts = knowing.facts_of_many(people, now=self._now)
+        found: dict[int, tuple[Compiled, Version]] = {}
         for index, wish in enumerate(self._wishes):
             if index in self._settled or wish.request in asked:
                 continue
@@ -200,29 +218,36 @@ class _Batch:
             if row is None or entry is None:
                 self._settled[index] = CampaignUnknown()
                 continue
-            version = entry.version_at(self._now)
-            closed = NOT_STARTED if version is None else CLOSED.get(State(row.state))
+            version = self._version_of(entry)
+            closed = NOT_STARTED if version is None else CLOSED.get(row.state)
             if version is None or closed is not None:
                 self._deny(index, row.pk, version, refused(closed or NOT_STARTED))
-                continue
-            try:
-                if version.id not in asks_tiers:
-                    asks_tiers[version.id] = _asks_tiers(version)
-                cases[index] = _case(
-                    wish, entry, version, facts[wish.person], asks_tiers=asks_tiers[version.id]
-                )
-            except PersonUnknown as unknown:
-                self._settled[index] = unknown
-        return cases
+            else:
+                found[index] = (entry, version)
+        return found
 
-    def _held(self) -> dict[str, Campaign]:
+    def _version_of(self, entry: Compiled) -> Version | None:
+        if entry.id not in self._versions:
+            self._versions[entry.id] = entry.version_at(self._now)
+        return self._versions[entry.id]
+
+    def _known(self, asked: Mapping[int, tuple[Compiled, Version]]) -> _Known:
+        """Read what the rules ask about everybody, in as many statements as about one."""
+        versions = {version.id: version for _, version in asked.values()}
+        needs = reduce(or_, (version.needs for version in versions.values()), Needs())
+        people = {self._wishes[index].person for index in asked}
+        named = [self._wishes[index] for index in asked if self._wishes[index].order_key]
+        orders = {(wish.person, wish.order_key) for wish in named}
+        return _Known(
+            knowing.facts_of_many(sorted(people), needs, now=self._now) if people else {},
+            knowing.orders_of(orders, self._now) if orders else {},
+        )
+
+    def _held(self) -> dict[str, Seen]:
         """Read the campaigns and keep their states as they are until the commit."""
         with connection.cursor() as cursor:
             cursor.execute(HOLD, [sorted({wish.campaign for wish in self._wishes})])
-            return {
-                code: Campaign(id=id, code=code, state=state, revision=revision)
-                for id, code, state, revision in cursor.fetchall()
-            }
+            return {row[1]: Seen(*row) for row in cursor.fetchall()}
 
     # -- deciding ------------------------------------------------------------------------
 
@@ -231,31 +256,31 @@ class _Batch:
         used = counting.lock_rows({counter for case in cases.values() for counter in case.counters})
         left = _Left(cases.values(), is_gone=self._budget_is_gone)
         people = _People()
-        payments = 0
+        payments, at_us = 0, microseconds(self._now)
         for index, case in cases.items():
-            own = own_counter(case.version, case.wish.person)
+            version, person = case.version, case.wish.person
+            own = own_counter(version, person)
             counts = counting.counts_from(used, case.counters, own)
-            facts = people.facts(case.facts, case.version.campaign, counts.of(own))
-            decision = decide(case.version, facts, case.ask, counts, left.of(case.entry))
+            facts = people.facts(case.facts, case.wish.channel, version.campaign, counts.of(own))
+            decision = decide(version, facts, case.ask, counts, left.of(case.entry), case.bounds)
             case.decision = decision
             if isinstance(decision, Refused):
-                self._deny(index, case.entry.id, case.version, decision)
+                self._deny(index, case.entry.id, version, decision)
                 continue
             payments += len(decision.payments)
-            self._count(used, decision, own, counts)
+            self._count(used, decision, own, [*counts.recent, at_us][-MOST_RECENT:])
             left.take(case.entry, decision)
-            people.granted(case.wish.person, case.version.campaign, microseconds(self._now))
+            people.granted(person, version.campaign, at_us)
             if payments >= MOST_PAYMENTS:
                 return index + 1
         return len(self._wishes)
 
-    def _count(self, used: counting.Rows, grant: Grant, own: Counter, counts: Counts) -> None:
+    def _count(self, used: counting.Rows, grant: Grant, own: Counter, recent: list[int]) -> None:
+        """Count a grant up, for the claims after it and to be written. `own` is among them."""
+        changed = self._written.counters
         for counter in grant.counted:
-            before, recent = used.get(counter, (0, []))
-            used[counter] = (before + 1, recent)
-        recent = [*counts.recent, microseconds(self._now)][-MOST_RECENT:]
-        used[own] = (used[own][0], recent)
-        self._written.counters.update((counter, used[counter]) for counter in {*grant.counted, own})
+            before, times = used.get(counter, (0, []))
+            used[counter] = changed[counter] = (before + 1, recent if counter == own else times)
 
     def _deny(self, index: int, campaign: int, version: Version | None, no: Refused) -> None:
         self._settled[index] = Denied(no)
@@ -281,7 +306,7 @@ class _Batch:
             assert isinstance(case.decision, Grant)
             made = self._written.grant(
                 case.wish, case.entry, case.version, case.ask, case.decision,
-                case.claim_id, paid[case.claim_id], self._now,
+                case.claim_id, paid[case.claim_id],
             )  # fmt: skip
             self._settled[index] = Granted(made, case.entry.code, case.version.number)
 
@@ -295,7 +320,8 @@ class _Left:
         self._left = dict.fromkeys(accounts, 0) if is_gone else budgets.left_in(accounts)
 
     def of(self, entry: Compiled) -> dict[str, int]:
-        return {code: self._left[account.account_id] for code, account in entry.budgets.items()}
+        left = self._left
+        return {code: left[account.account_id] for code, account in entry.budgets.items()}
 
     def take(self, entry: Compiled, grant: Grant) -> None:
         for payment in grant.payments:
@@ -315,15 +341,15 @@ class _People:
         times, _ = claimed.get(campaign, (0, 0))
         claimed[campaign] = (times + 1, at_us)
 
-    def facts(self, known: Facts, campaign: str, own: int) -> Facts:
+    def facts(self, known: Facts, channel: str, campaign: str, own: int) -> Facts:
         """The facts of a person now. What the lock shows is truer than what was read before."""
-        claims = dict(known.claims)
-        claimed_at = dict(known.claimed_at)
-        for code, (times, at_us) in self._claimed.get(known.person, {}).items():
-            claims[code] = claims.get(code, 0) + times
-            claimed_at[code] = at_us
-        claims[campaign] = own
-        return replace(known, claims=claims, claimed_at=claimed_at)
+        claims, claimed_at = {**known.claims, campaign: own}, known.claimed_at
+        if granted := self._claimed.get(known.person):
+            for code, (times, _) in granted.items():
+                if code != campaign:
+                    claims[code] = claims.get(code, 0) + times
+            claimed_at = {**claimed_at, **{code: at_us for code, (_, at_us) in granted.items()}}
+        return replace(known, channel=channel, claims=claims, claimed_at=claimed_at)
 
 
 def _again(wish: Wish, row: Claim) -> Outcome:
@@ -336,22 +362,21 @@ def _again(wish: Wish, row: Claim) -> Outcome:
     return Granted(row, row.campaign.code, row.version.number, is_replay=True)
 
 
-def _case(
-    wish: Wish, entry: Compiled, version: Version, known: Facts, *, asks_tiers: bool
-) -> _Case:
-    facts = replace(
-        known,
-        channel=wish.channel,
-        tiers=standings.ranks_of(wish.person, known.now) if asks_tiers else {},
-        order=knowing.order_of(wish.person, wish.order_key, known.now) if wish.order_key else None,
-    )
-    case = _Case(wish, entry, version, facts, _ask(wish, version))
-    case.counters = all_counters(version, facts, case.ask)
-    return case
+class _Known(NamedTuple):
+    """What the batch has read of people and of the orders they name."""
+
+    facts: Mapping[int, Facts]
+    orders: Mapping[tuple[int, str], Order]
 
 
-def _asks_tiers(version: Version) -> bool:
-    return any(isinstance(leaf, conditions.Tier) for _, leaf in leaves(version.terms.rule, ""))
+def _case(wish: Wish, entry: Compiled, version: Version, known: _Known) -> _Case:
+    facts = known.facts[wish.person]
+    if wish.order_key:
+        facts = replace(facts, order=known.orders.get((wish.person, wish.order_key)))
+    ask = _ask(wish, version)
+    bounds = bounds_of(version, facts, ask)
+    counters = counters_of(bounds, stacking_counters(version, facts))
+    return _Case(wish, entry, version, facts, ask, bounds, counters)
 
 
 def _ask(wish: Wish, version: Version) -> Ask:

@@ -7,8 +7,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from rewards.campaigns.problems import claim_refused
-from rewards.campaigns.rush.answers import granted, turned_down
+from rewards.campaigns.rush.answers import denied, granted, turned_down
 from rewards.campaigns.rush.batch import Denied, Granted, Outcome, Wish, claim_all
 from rewards.campaigns.rush.commands import decode_claim
 from sequencer.commands import Answer, Command
@@ -62,5 +61,5 @@ def _told(command: Command, outcome: Outcome) -> Answer:
             command, outcome.claim, outcome.campaign, outcome.version, again=outcome.is_replay
         )
     if isinstance(outcome, Denied):
-        return turned_down(command, claim_refused(outcome.refused))
+        return denied(command, outcome.refused)
     return turned_down(command, outcome)

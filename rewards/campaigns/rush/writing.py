@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from struct import Struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import msgspec
 
 from edge.postgres import (
     NULL,
-    copy_rows,
+    copying,
     int64_field,
     json_field,
     raw_cursor,
@@ -20,11 +21,11 @@ from edge.postgres import (
 )
 from live.events import Event
 from rewards.campaigns import counting
-from rewards.campaigns.claiming import claim_event, risen
+from rewards.campaigns.claiming import risen
 from rewards.campaigns.deciding import Ask, Counter, Grant, Refused, Version
 from rewards.campaigns.directory import Compiled
-from rewards.campaigns.events import announce, event
-from rewards.campaigns.models import Claim, ClaimRefusal
+from rewards.campaigns.events import TOPIC, announce
+from rewards.campaigns.models import Claim
 from rewards.campaigns.paying import Row
 
 if TYPE_CHECKING:
@@ -35,18 +36,70 @@ COPY campaigns_claim (id, campaign_id, version_id, owner_id, request, at, channe
     referrer_id, variant, payments, drawn, counted, state, reversed_at, reason)
 FROM STDIN WITH (FORMAT binary)
 """
-_HEAD = Struct("!h iq iq iq iq i16s").pack
+COPY_REFUSALS = """
+COPY campaigns_claimrefusal (campaign_id, owner_id, version_id, at, channel, order_key, code,
+    misses)
+FROM STDIN WITH (FORMAT binary)
+"""
+_CLAIM_HEAD = Struct("!h iq iq iq iq i16s").pack
+_REFUSAL_HEAD = Struct("!h iq iq").pack
+_encode = msgspec.json.Encoder().encode
+_GRANTED, _NO_WORDS = text_field(Claim.State.GRANTED), text_field("")
+
+
+class Made(msgspec.Struct, kw_only=True, gc=False):
+    """A claim just granted, as far as a row, an event and an answer tell of it."""
+
+    pk: int
+    campaign_id: int
+    version_id: int
+    owner_id: int
+    request: UUID
+    at: datetime
+    channel: str
+    order_key: str
+    referrer_id: int | None
+    variant: str
+    payments: list[Row]
+    drawn: list[dict[str, Any]]
+    counted: tuple[Counter, ...]
+    state: str = Claim.State.GRANTED.value
+    reversed_at: None = None
+
+
+class _GrantTold(msgspec.Struct, tag_field="type", tag="claim_granted", kw_only=True, gc=False):
+    """The event of a grant; the same as `claiming.claim_event` tells of one claim alone."""
+
+    key: str
+    claim_id: str
+    version: int
+    person: str
+    variant: str
+    payments: msgspec.Raw
+    counted: msgspec.Raw
+
+
+class _RefusalTold(msgspec.Struct, tag_field="type", tag="claim_refused", kw_only=True, gc=False):
+    key: str
+    person: str
+    version: int | None
+    reason: str
 
 
 @dataclass(slots=True)
 class Written:
-    """The rows of one batch, until they are written."""
+    """The rows of one batch, packed, until they are written."""
 
-    claims: list[Claim] = field(default_factory=list)
-    refusals: list[ClaimRefusal] = field(default_factory=list)
+    at: datetime
+    claims: list[bytes] = field(default_factory=list)
+    refusals: list[bytes] = field(default_factory=list)
     counters: dict[Counter, tuple[int, list[int]]] = field(default_factory=dict)
-    risen: list[tuple[Grant, datetime]] = field(default_factory=list)
+    risen: list[Grant] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    _at: bytes = b""
+
+    def __post_init__(self) -> None:
+        self._at = timestamp_field(self.at)
 
     def grant(
         self,
@@ -57,85 +110,90 @@ class Written:
         grant: Grant,
         claim_id: int,
         payments: list[Row],
-        now: datetime,
-    ) -> Claim:
+    ) -> Made:
         """Note a claim that was granted and paid."""
-        made = Claim(
-            id=claim_id,
+        made = Made(
+            pk=claim_id,
             campaign_id=entry.id,
             version_id=version.id,
             owner_id=wish.person,
             request=wish.request,
-            at=now,
+            at=self.at,
             channel=wish.channel,
             order_key=wish.order_key,
             referrer_id=ask.referrer.person if ask.referrer else None,
             variant=grant.variant,
             payments=payments,
-            drawn=msgspec.to_builtins(grant.drawn),
-            counted=[list(counter) for counter in grant.counted],
+            drawn=msgspec.to_builtins(grant.drawn) if grant.drawn else [],
+            counted=grant.counted,
         )
-        self.claims.append(made)
-        self.risen.append((grant, now))
-        self.events.append(claim_event("claim_granted", entry.code, version.number, made))
+        paid, counted = _encode(payments), _encode(grant.counted)
+        self.claims.append(self._claim_bytes(made, paid, counted))
+        self.risen.append(grant)
+        told = _GrantTold(
+            key=entry.code,
+            claim_id=str(claim_id),
+            version=version.number,
+            person=str(wish.person),
+            variant=grant.variant,
+            payments=msgspec.Raw(paid),
+            counted=msgspec.Raw(counted),
+        )
+        self.events.append(Event(TOPIC, entry.code, _encode(told)))
         return made
 
-    def deny(
-        self, wish: Wish, campaign: int, version: Version | None, no: Refused, now: datetime
-    ) -> None:
+    def deny(self, wish: Wish, campaign: int, version: Version | None, no: Refused) -> None:
         """Note a claim that was refused, and why."""
         self.refusals.append(
-            ClaimRefusal(
-                campaign_id=campaign,
-                version_id=version.id if version else None,
-                owner_id=wish.person,
-                at=now,
-                channel=wish.channel,
-                order_key=wish.order_key,
-                code=no.code,
-                misses=msgspec.to_builtins(no.misses),
+            b"".join(
+                (
+                    _REFUSAL_HEAD(8, 8, campaign, 8, wish.person),
+                    int64_field(version.id if version else None),
+                    self._at,
+                    text_field(wish.channel),
+                    text_field(wish.order_key),
+                    text_field(no.code),
+                    json_field(_encode(no.misses)),
+                )
             )
         )
-        self.events.append(
-            event(
-                "claim_refused",
-                wish.campaign,
-                person=str(wish.person),
-                version=version.number if version else None,
-                reason=no.code,
-            )
+        told = _RefusalTold(
+            key=wish.campaign,
+            person=str(wish.person),
+            version=version.number if version else None,
+            reason=no.code,
         )
+        self.events.append(Event(TOPIC, wish.campaign, _encode(told)))
+
+    def _claim_bytes(self, made: Made, payments: bytes, counted: bytes) -> bytes:
+        """Pack one row of `campaigns_claim`, in the order of the COPY statement."""
+        return b"".join(
+            (
+                _CLAIM_HEAD(
+                    16, 8, made.pk, 8, made.campaign_id, 8, made.version_id, 8, made.owner_id,
+                    16, made.request.bytes,
+                ),
+                self._at,
+                text_field(made.channel),
+                text_field(made.order_key),
+                int64_field(made.referrer_id),
+                text_field(made.variant),
+                json_field(payments),
+                json_field(_encode(made.drawn)),
+                json_field(counted),
+                _GRANTED,
+                NULL,
+                _NO_WORDS,
+            )
+        )  # fmt: skip
 
 
 def write(rows: Written) -> None:
     """Write everything, the events last of all."""
     counting.set_rows(rows.counters)
-    if rows.claims:
-        with raw_cursor() as cursor:
-            copy_rows(cursor, COPY_CLAIMS, map(claim_bytes, rows.claims))
-    ClaimRefusal.objects.bulk_create(rows.refusals)
-    told = [each for grant, now in rows.risen for each in risen(grant, now)]
-    announce(*told, *rows.events)
-
-
-def claim_bytes(claim: Claim) -> bytes:
-    """Pack one row of `campaigns_claim`, in the order of the COPY statement."""
-    return b"".join(
-        (
-            _HEAD(
-                16, 8, claim.pk, 8, claim.campaign_id, 8, claim.version_id, 8, claim.owner_id,
-                16, claim.request.bytes,
-            ),
-            timestamp_field(claim.at),
-            text_field(claim.channel),
-            text_field(claim.order_key),
-            int64_field(claim.referrer_id),
-            text_field(claim.variant),
-            json_field(msgspec.json.encode(claim.payments)),
-            json_field(msgspec.json.encode(claim.drawn)),
-            json_field(msgspec.json.encode(claim.counted)),
-            text_field(claim.state),
-            NULL,
-            text_field(claim.reason),
-        )
-    )  # fmt: skip
+    with raw_cursor() as cursor, copying(cursor) as copies:
+        if rows.claims:
+            copies.add(COPY_CLAIMS, rows.claims)
+        if rows.refusals:
+            copies.add(COPY_REFUSALS, rows.refusals)
+    announce(*risen(rows.risen, rows.at), *rows.events)

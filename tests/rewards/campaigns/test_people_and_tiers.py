@@ -89,9 +89,9 @@ def test_reversed_tier_points_lower_the_level(world: World) -> None:
     world.campaign(effects=[{"is": "tier_points", "program": "club", "amount": 30}], budgets={})
     made = world.claim(world.ann).claim
     assert made is not None
-    assert standings.ranks_of(world.ann.pk, NOW) == {"club": 0}
+    assert standings.ranks_of_many([world.ann.pk], NOW)[world.ann.pk] == {"club": 0}
     reversing.reverse(made.pk, actor=None, reason="Mistake")
-    assert standings.ranks_of(world.ann.pk, NOW) == {"club": NO_TIER}
+    assert standings.ranks_of_many([world.ann.pk], NOW)[world.ann.pk] == {"club": NO_TIER}
 
 
 # -- tests of two arms -------------------------------------------------------------------------
