@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from django.db import connection
 
-from edge.postgres import text_array
+from edge.arrays import repeated_texts
 from wallet.models import Account, AccountKind, Asset
 
 WALLET = "wallet"
@@ -94,8 +94,8 @@ def _columns(purposes: Sequence[Purpose]) -> tuple[str, str, str, str]:
     """Spell the four columns as arrays: thousands of purposes bind as four texts."""
     owners = ",".join(["NULL" if each[0] is None else str(each[0]) for each in purposes])
     assets = ",".join([str(each[1]) for each in purposes])
-    kinds = text_array([each[2] for each in purposes])
-    labels = text_array([each[3] for each in purposes])
+    kinds = repeated_texts([each[2] for each in purposes])
+    labels = repeated_texts([each[3] for each in purposes])
     return f"{{{owners}}}", f"{{{assets}}}", kinds, labels
 
 

@@ -136,20 +136,24 @@ def _claim(wish: Wish, now: datetime | None) -> Outcome:
 def _held(code: str) -> Campaign:
     """Read a campaign and keep its state as it is until the transaction ends.
 
-    Many claims hold it at once; pausing and ending wait for them, and they for those.
+    Many claims hold it at once; pausing and ending wait for them, and they for those. A
+    batch of claims holds it alone (`counting.TURN_ALONE`).
     """
     with connection.cursor() as cursor:
         cursor.execute(HOLD, [code])
         row = cursor.fetchone()
     if row is None:
         raise CampaignUnknown
-    id, state, revision = row
+    id, state, revision, _ = row
     if state == State.DRAFT:
         raise CampaignUnknown
     return Campaign(id=id, code=code, state=state, revision=revision)
 
 
-HOLD = "SELECT id, state, revision FROM campaigns_campaign WHERE code = %s FOR SHARE"
+HOLD = f"""
+SELECT id, state, revision, {counting.TURN_TOGETHER} FROM campaigns_campaign
+ WHERE code = %s FOR SHARE
+"""
 
 
 CLOSED: dict[str, tuple[str, str]] = {State.PAUSED.value: PAUSED, State.ENDED.value: ENDED}

@@ -3,14 +3,20 @@
 A claim's limits hold because whoever decides by a counter has its row locked until the
 grant is durable. All claims lock in the same order, personal counters first and the one that
 everybody shares last, so that it is held as briefly as can be and nobody waits in a circle.
+
+A batch of claims has whole campaigns to itself instead (`TURN_ALONE`), while claims made one by
+one share theirs (`TURN_TOGETHER`). Then the counters of those campaigns need no locks: they are
+read, and written once. Only a reversal may count them down meanwhile, which is safe because
+`add_rows` counts up from whatever is there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
-from edge.postgres import array, raw_cursor, text_array
+from edge.arrays import repeated_texts
+from edge.postgres import array, raw_cursor
 from rewards.campaigns.deciding import Counter, Counts
 from rewards.campaigns.facts import microseconds
 from rewards.campaigns.terms import MOST_RECENT
@@ -38,11 +44,21 @@ UPDATE campaigns_counted AS c
  WHERE (c.person, c.scope, c.period) = (asked.person, asked.scope, asked.period)
 """
 
-SET = """
-UPDATE campaigns_counted AS c SET used = asked.used, recent = asked.recent::bigint[]
+TURN_CLASS = 0x5C05
+"""The first half of the advisory lock's key; the second is the campaign's id."""
+TURN_ALONE = f"pg_advisory_xact_lock({TURN_CLASS}, id::int)"
+TURN_TOGETHER = f"pg_advisory_xact_lock_shared({TURN_CLASS}, id::int)"
+
+ADD = f"""
+INSERT INTO campaigns_counted AS c (person, scope, period, used, recent)
+SELECT person, scope, period, used, recent::bigint[]
   FROM unnest(%s::bigint[], %s::varchar[], %s::varchar[], %s::bigint[], %s::text[])
     AS asked(person, scope, period, used, recent)
- WHERE (c.person, c.scope, c.period) = (asked.person, asked.scope, asked.period)
+ ORDER BY person DESC, scope, period
+ON CONFLICT (person, scope, period) DO UPDATE
+   SET used = c.used + excluded.used,
+       recent = (c.recent || excluded.recent)
+                [greatest(1, cardinality(c.recent || excluded.recent) - {MOST_RECENT - 1}):]
 """
 Rows = dict[Counter, tuple[int, list[int]]]
 
@@ -59,14 +75,17 @@ def lock_rows(counters: Collection[Counter]) -> Rows:
     return read_rows(counters)
 
 
-def set_rows(rows: Mapping[Counter, tuple[int, list[int]]]) -> None:
-    """Write locked counters: how many grants, and the latest of them."""
+def add_rows(rows: Rows) -> None:
+    """Count up: so many more grants, and when they were. Makes counters that are missing.
+
+    Of people in one order, like all who lock counters, and before the ledger's door.
+    """
     if not rows:
         return
-    used = array(used for used, _ in rows.values())
-    recent = text_array(array(times) for _, times in rows.values())
+    used = array([used for used, _ in rows.values()])
+    recent = repeated_texts([array(times) for _, times in rows.values()])
     with raw_cursor() as cursor:
-        cursor.execute(SET, (*_columns(list(rows)), used, recent), prepare=True)
+        cursor.execute(ADD, (*_columns(list(rows)), used, recent), prepare=True)
         assert cursor.rowcount == len(rows)
 
 
@@ -114,7 +133,7 @@ def _count(by: int, counters: Sequence[Counter], own: Counter, recent: list[int]
 
 def _columns(counters: Sequence[Counter]) -> tuple[str, str, str]:
     return (
-        array(counter.person for counter in counters),
-        text_array(counter.scope for counter in counters),
-        text_array(counter.period for counter in counters),
+        array([counter.person for counter in counters]),
+        repeated_texts([counter.scope for counter in counters]),
+        repeated_texts([counter.period for counter in counters]),
     )

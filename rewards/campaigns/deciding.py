@@ -131,6 +131,13 @@ class Version:
         return [(path, leaf) for path, leaf in leaves if isinstance(leaf, Did | Streak)]
 
     @cached_property
+    def dearest(self) -> dict[str, dict[str, int]]:
+        """The most that each variant can take of each asset where there is no order."""
+        arms = self.terms.variants or ()
+        plain = {"": self.terms.effects} | {arm.code: arm.effects for arm in arms}
+        return {code: most_of(effects, 0) for code, effects in plain.items()}
+
+    @cached_property
     def shares(self) -> list[int]:
         return [variant.share for variant in self.terms.variants]
 
@@ -327,8 +334,9 @@ def _granted(
     version: Version, facts: Facts, ask: Ask, budgets: Mapping[str, int], bounds: Bounds
 ) -> Decision:
     variant, effects = version.arm(facts.person)
-    order_amount = facts.order.amount if facts.order else None
-    for asset, worst in most_of(effects, order_amount or 0).items():
+    order = facts.order
+    dearest = most_of(effects, order.amount) if order else version.dearest[variant]
+    for asset, worst in dearest.items():
         if worst > budgets.get(asset, 0):
             return refused(BUDGET_EXHAUSTED)
     payments, drawn = [], []

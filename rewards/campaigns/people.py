@@ -15,6 +15,7 @@ from django.db.models import Q
 from accounts.models import User
 from edge import audit
 from edge.fields import format_time
+from rewards.campaigns.counting import TURN_TOGETHER
 from rewards.campaigns.events import announce, event
 from rewards.campaigns.models import (
     Activity,
@@ -43,6 +44,12 @@ ON CONFLICT (person, scope, period) DO UPDATE
        recent = (SELECT coalesce(array_agg(at ORDER BY at), '{}') FROM (
                     SELECT at FROM unnest(c.recent || excluded.recent) AS at
                      ORDER BY at DESC LIMIT 20) AS latest)
+"""
+
+# Batches of claims read counters that nobody has locked: see `counting`.
+HOLD_CAMPAIGNS = f"""
+SELECT {TURN_TOGETHER} FROM campaigns_campaign
+ WHERE 'campaign:' || code IN (SELECT scope FROM campaigns_counted WHERE person = %s) ORDER BY id
 """
 
 FORGET = """
@@ -95,6 +102,7 @@ def merge(*, old: User, new: User, actor: User | None, reason: str) -> None:
         PersonAttribute.objects.filter(person=old).update(person=new)
         Activity.objects.filter(person=old).update(person=new)
         with connection.cursor() as cursor:
+            cursor.execute(HOLD_CAMPAIGNS, [old.pk])
             cursor.execute(ADD_COUNTERS, {"old": old.pk, "new": new.pk})
         MergedPerson.objects.filter(new=old.pk).update(new=new.pk)
         MergedPerson.objects.create(old=old.pk, new=new.pk)

@@ -23,6 +23,7 @@ _encode = msgspec.json.Encoder().encode
 def claim_json(claim: Claim | Made, campaign: str, version: int) -> dict[str, Any]:
     """Spell a claim as `ClaimOut` describes it."""
     own = str(claim.owner_id)
+    request = claim.request.hex() if isinstance(claim, Made) else claim.request.hex
     return {
         "id": str(claim.pk),
         "campaign": campaign,
@@ -43,7 +44,7 @@ def claim_json(claim: Claim | Made, campaign: str, version: int) -> dict[str, An
             for row in claim.payments
         ],
         "drawn": claim.drawn,
-        "draw_name": f"{claim.version_id}:{own}:{claim.request.hex}",
+        "draw_name": f"{claim.version_id}:{own}:{request}",
         "reversed_at": format_time(claim.reversed_at) if claim.reversed_at else None,
     }
 

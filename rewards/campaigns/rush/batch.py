@@ -17,7 +17,6 @@ from datetime import datetime
 from functools import reduce
 from operator import or_
 from typing import NamedTuple
-from uuid import UUID
 
 import msgspec
 from django.db import connection, transaction
@@ -58,17 +57,18 @@ from wallet.problems import LedgerRefusal
 MOST_PAYMENTS = 1_500
 """A batch ends with the claim that reaches this; the ledger takes 2,000 at once."""
 EARLIER = "SELECT request FROM campaigns_claim WHERE request = ANY(%s::uuid[])"
-HOLD = """
-SELECT id, code, state, revision FROM campaigns_campaign WHERE code = ANY(%s) ORDER BY id FOR SHARE
+HOLD = f"""
+SELECT id, code, state, revision, {counting.TURN_ALONE} FROM campaigns_campaign
+ WHERE code = ANY(%s) ORDER BY id FOR SHARE
 """
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What one person asks for, by ids."""
+    """What one person asks for, by ids. `request` is the digest that names the claim."""
 
     campaign: str
     person: int
-    request: UUID
+    request: bytes
     channel: str = ""
     order_key: str = ""
     referrer: str = ""
@@ -155,6 +155,7 @@ class _Batch:
         self._recall()
         cases = self._cases()
         decided = self._decide(cases)
+        counting.add_rows(self._written.counters)
         self._pay(cases)
         for index, (campaign, version, no) in sorted(self._denied.items()):
             if index < decided:
@@ -167,14 +168,14 @@ class _Batch:
 
     def _recall(self) -> None:
         """Answer the requests that were granted before, as they were then."""
-        requests = uuid_array(wish.request.bytes for wish in self._wishes)
+        requests = uuid_array([wish.request for wish in self._wishes])
         with raw_cursor() as cursor:
             found = cursor.execute(EARLIER, (requests,), prepare=True).fetchall()
         if not found:
             return
         rows = Claim.objects.filter(request__in=[request for (request,) in found])
         earlier = {
-            row.request: row for row in rows.select_related("campaign", "version", "referrer")
+            row.request.bytes: row for row in rows.select_related("campaign", "version", "referrer")
         }
         for index, wish in enumerate(self._wishes):
             if row := earlier.get(wish.request):
@@ -182,7 +183,7 @@ class _Batch:
 
     def _repeat_within(self) -> None:
         """Give a request that came twice in this batch the first one's outcome."""
-        first: dict[UUID, int] = {}
+        first: dict[bytes, int] = {}
         for index, wish in enumerate(self._wishes):
             before = first.setdefault(wish.request, index)
             if index not in self._settled and before in self._settled:
@@ -207,7 +208,7 @@ class _Batch:
         """Which version each wish is decided by; the others are answered at once."""
         campaigns = self._held()
         entries = compiled([row for row in campaigns.values() if row.state != State.DRAFT])
-        asked: set[UUID] = set()
+        asked: set[bytes] = set()
         found: dict[int, tuple[Compiled, Version]] = {}
         for index, wish in enumerate(self._wishes):
             if index in self._settled or wish.request in asked:
@@ -244,16 +245,16 @@ class _Batch:
         )
 
     def _held(self) -> dict[str, Seen]:
-        """Read the campaigns and keep their states as they are until the commit."""
+        """Read the campaigns, keep their states as they are, and have their counters alone."""
         with connection.cursor() as cursor:
             cursor.execute(HOLD, [sorted({wish.campaign for wish in self._wishes})])
-            return {row[1]: Seen(*row) for row in cursor.fetchall()}
+            return {row[1]: Seen(*row[:-1]) for row in cursor.fetchall()}
 
     # -- deciding ------------------------------------------------------------------------
 
     def _decide(self, cases: Mapping[int, _Case]) -> int:
         """Decide all cases in order; says how many wishes that settles, from the first."""
-        used = counting.lock_rows({counter for case in cases.values() for counter in case.counters})
+        used = _counters_of(cases.values())
         left = _Left(cases.values(), is_gone=self._budget_is_gone)
         people = _People()
         payments, at_us = 0, microseconds(self._now)
@@ -268,19 +269,21 @@ class _Batch:
                 self._deny(index, case.entry.id, version, decision)
                 continue
             payments += len(decision.payments)
-            self._count(used, decision, own, [*counts.recent, at_us][-MOST_RECENT:])
+            self._count(used, decision, own)
             left.take(case.entry, decision)
             people.granted(person, version.campaign, at_us)
             if payments >= MOST_PAYMENTS:
                 return index + 1
         return len(self._wishes)
 
-    def _count(self, used: counting.Rows, grant: Grant, own: Counter, recent: list[int]) -> None:
+    def _count(self, used: counting.Rows, grant: Grant, own: Counter) -> None:
         """Count a grant up, for the claims after it and to be written. `own` is among them."""
-        changed = self._written.counters
+        more, at_us = self._written.counters, microseconds(self._now)
         for counter in grant.counted:
-            before, times = used.get(counter, (0, []))
-            used[counter] = changed[counter] = (before + 1, recent if counter == own else times)
+            now = [at_us] if counter == own else []
+            for rows in (used, more):
+                before, times = rows.get(counter, (0, []))
+                rows[counter] = (before + 1, [*times, *now][-MOST_RECENT:])
 
     def _deny(self, index: int, campaign: int, version: Version | None, no: Refused) -> None:
         self._settled[index] = Denied(no)
@@ -309,6 +312,15 @@ class _Batch:
                 case.claim_id, paid[case.claim_id],
             )  # fmt: skip
             self._settled[index] = Granted(made, case.entry.code, case.version.number)
+
+
+def _counters_of(cases: Iterable[_Case]) -> counting.Rows:
+    """Read all counters, locking them unless the batch has them alone with their campaigns."""
+    counters = {counter for case in cases for counter in case.counters}
+    scopes = {counter.scope for counter in counters}
+    if all(scope.startswith("campaign:") for scope in scopes):
+        return counting.read_rows(counters)
+    return counting.lock_rows(counters)
 
 
 class _Left:
@@ -381,11 +393,11 @@ def _case(wish: Wish, entry: Compiled, version: Version, known: _Known) -> _Case
 
 def _ask(wish: Wish, version: Version) -> Ask:
     if not wish.referrer or version.terms.referral is None:
-        return Ask(request=wish.request.hex)
+        return Ask(request=wish.request.hex())
     referrer = knowing.referrer_of(User.objects.get(pk=wish.person), wish.referrer)
     if referrer is None:
         raise PersonUnknown
-    return Ask(request=wish.request.hex, referrer=referrer)
+    return Ask(request=wish.request.hex(), referrer=referrer)
 
 
 def _new_ids(count: int) -> list[int]:

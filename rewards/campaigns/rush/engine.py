@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from uuid import UUID
 
 from django.utils import timezone
 
@@ -48,7 +47,7 @@ def _wish(command: Command) -> Wish:
     return Wish(
         campaign=asked.campaign,
         person=command.user_id,
-        request=UUID(bytes=asked.request),
+        request=asked.request,
         channel=asked.channel,
         order_key=asked.order_key,
         referrer=asked.referrer,

@@ -1,4 +1,4 @@
-"""What a batch of claims writes: grants, refusals, counters and events, each in one statement."""
+"""What a batch of claims writes: grants, refusals and events, each in one statement."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from struct import Struct
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import msgspec
 
@@ -20,8 +19,8 @@ from edge.postgres import (
     timestamp_field,
 )
 from live.events import Event
-from rewards.campaigns import counting
 from rewards.campaigns.claiming import risen
+from rewards.campaigns.counting import Rows
 from rewards.campaigns.deciding import Ask, Counter, Grant, Refused, Version
 from rewards.campaigns.directory import Compiled
 from rewards.campaigns.events import TOPIC, announce
@@ -54,7 +53,7 @@ class Made(msgspec.Struct, kw_only=True, gc=False):
     campaign_id: int
     version_id: int
     owner_id: int
-    request: UUID
+    request: bytes
     at: datetime
     channel: str
     order_key: str
@@ -93,7 +92,7 @@ class Written:
     at: datetime
     claims: list[bytes] = field(default_factory=list)
     refusals: list[bytes] = field(default_factory=list)
-    counters: dict[Counter, tuple[int, list[int]]] = field(default_factory=dict)
+    counters: Rows = field(default_factory=dict)
     risen: list[Grant] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     _at: bytes = b""
@@ -171,7 +170,7 @@ class Written:
             (
                 _CLAIM_HEAD(
                     16, 8, made.pk, 8, made.campaign_id, 8, made.version_id, 8, made.owner_id,
-                    16, made.request.bytes,
+                    16, made.request,
                 ),
                 self._at,
                 text_field(made.channel),
@@ -190,7 +189,6 @@ class Written:
 
 def write(rows: Written) -> None:
     """Write everything, the events last of all."""
-    counting.set_rows(rows.counters)
     with raw_cursor() as cursor, copying(cursor) as copies:
         if rows.claims:
             copies.add(COPY_CLAIMS, rows.claims)

@@ -17,8 +17,9 @@ from django.utils import timezone
 from accounts.models import User
 from edge.problems import Refusal
 from rewards.campaigns import claiming, counting, paying, publishing, reversing
-from rewards.campaigns.models import CampaignBudget, Claim
+from rewards.campaigns.models import CampaignBudget, Claim, Counted
 from rewards.campaigns.results import liability
+from rewards.campaigns.rush.batch import Wish, claim_all
 from rewards.campaigns.verifying import verify
 from tests.rewards.campaigns.conftest import NOW, TEN_POINTS, World, crowd, make_world
 from wallet.expiry import expire_due
@@ -100,6 +101,85 @@ def test_control_without_the_lock_on_counters_one_person_gets_several(
     world.claim(world.ann, request=uuid4())
     reversing.reverse(Claim.objects.get().pk, actor=None, reason="control")
     assert at_once(claims(world, [world.ann] * 20))["granted"] > 1
+
+
+def both_doors(world: World) -> tuple[Counter[str], int]:
+    """One person asks a batch and the single door at once; the batch has read and waits."""
+    has_read, may_go_on = threading.Event(), threading.Event()
+    read_rows = counting.read_rows
+
+    def slow(counters: Any) -> Any:
+        rows = read_rows(counters)
+        if threading.current_thread() is crowd_thread:
+            has_read.set()
+            may_go_on.wait(0.7)
+        return rows
+
+    def together() -> None:
+        wishes = [
+            Wish(campaign="WELCOME", person=world.ann.pk, request=uuid4().bytes) for _ in range(3)
+        ]
+        with transaction.atomic():
+            told.extend(type(each).__name__ for each in claim_all(wishes, NOW))
+        connection.close()
+
+    told: list[str] = []
+    crowd_thread = threading.Thread(target=together)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(counting, "read_rows", slow)
+        crowd_thread.start()
+        has_read.wait(10)
+        alone = threading.Thread(
+            target=lambda: (told.append(world.says(world.ann)), connection.close())
+        )
+        alone.start()
+        alone.join(0.3)
+        may_go_on.set()
+        crowd_thread.join()
+        alone.join()
+    return Counter(told), Claim.objects.count()
+
+
+def test_a_batch_and_the_single_door_keep_one_limit_together(world: World) -> None:
+    world.campaign(limits=ONCE)
+    told, made = both_doors(world)
+    assert (told, made) == ({"Granted": 1, "Denied": 2, "limit_person": 1}, 1)
+    assert verify() == []
+
+
+def test_control_without_the_turn_of_a_batch_one_person_gets_two(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.campaign(limits=ONCE)
+    monkeypatch.setattr(claiming, "HOLD", claiming.HOLD.replace(counting.TURN_TOGETHER, "NULL"))
+    told, made = both_doors(world)
+    assert (told["Granted"], told["granted"], made) == (1, 1, 2)
+
+
+def test_a_reversal_beside_a_batch_is_not_forgotten(world: World) -> None:
+    world.campaign(limits=[{"per": "person", "most": 5}])
+    first = world.claim(world.ann).claim
+    assert first is not None
+    read_rows = counting.read_rows
+
+    def reversed_meanwhile(counters: Any) -> Any:
+        rows = read_rows(counters)
+        patch.setattr(counting, "read_rows", read_rows)
+        thread = threading.Thread(
+            target=lambda: (
+                reversing.reverse(first.pk, actor=None, reason="meanwhile"),
+                connection.close(),
+            )
+        )
+        thread.start()
+        thread.join(10)
+        return rows
+
+    with pytest.MonkeyPatch.context() as patch, transaction.atomic():
+        patch.setattr(counting, "read_rows", reversed_meanwhile)
+        claim_all([Wish(campaign="WELCOME", person=world.ann.pk, request=uuid4().bytes)], NOW)
+    assert Counted.objects.get(person=world.ann.pk, period="ever").used == 1
+    assert verify() == []
 
 
 def test_limit_of_the_campaign_holds_for_a_crowd(world: World) -> None:

@@ -17,8 +17,8 @@ from accounts.models import User
 from edge.idempotency import claim_of
 from edge.idempotency_keys import name_of
 from edge.problems import Refusal
-from rewards.campaigns import publishing
-from rewards.campaigns.models import Claim, Counted
+from rewards.campaigns import publishing, standings
+from rewards.campaigns.models import Claim, Counted, TierStanding
 from rewards.campaigns.rush import answers
 from rewards.campaigns.rush.batch import Denied, Granted, Outcome, Wish, claim_all
 from rewards.campaigns.rush.commands import shard_of
@@ -29,7 +29,8 @@ pytestmark = pytest.mark.django_db
 
 
 def wish(who: User, campaign: str = "WELCOME", **more: Any) -> Wish:
-    return Wish(campaign=campaign, person=who.pk, request=more.pop("request", uuid4()), **more)
+    request = more.pop("request", uuid4()).bytes
+    return Wish(campaign=campaign, person=who.pk, request=request, **more)
 
 
 def claimed(*wishes: Wish) -> list[Outcome]:
@@ -155,6 +156,28 @@ def test_a_request_is_named_as_the_web_names_it() -> None:
     assert name_of(7, "POST", "/api/v1/campaigns/X/claims/", "key") == claim_of(request).digest
 
 
+def test_tier_points_of_a_crowd_raise_levels_in_as_many_statements_as_those_of_two(
+    world: World, django_assert_max_num_queries: Any
+) -> None:
+    levels = [{"code": "bronze", "title": "Bronze", "threshold": 20}]
+    standings.create_program(
+        code="club", title="Club", levels=levels, every="year", time_zone="UTC", actor=None
+    )
+    world.campaign(effects=[{"is": "tier_points", "program": "club", "amount": 20}], budgets={})
+    gold = {"is": "tier", "program": "club", "at_least": "bronze"}
+    world.campaign("GOLD", rule=gold)
+    people = crowd(30)
+    assert {says(each) for each in claimed(*(wish(who, "GOLD") for who in people))} == {
+        "rule_not_met"
+    }
+    with django_assert_max_num_queries(40):
+        assert {says(each) for each in claimed(*map(wish, people))} == {"granted"}
+    with django_assert_max_num_queries(40):
+        told = {says(each) for each in claimed(*(wish(who, "GOLD") for who in people))}
+    assert told == {"granted"}
+    assert TierStanding.objects.filter(rank=0).count() == 30
+
+
 def test_campaigns_are_spread_over_the_writers() -> None:
     assert shard_of("X", 1) == 0
     assert {shard_of(f"C{number}", 4) for number in range(50)} == {0, 1, 2, 3}
@@ -197,7 +220,7 @@ def test_together_and_one_by_one_come_to_the_same(world: World, seed: int) -> No
 
 def one_by_one(world: World, people: list[User], asked: Wish) -> str:
     [person] = [each for each in people if each.pk == asked.person]
-    return world.says(person, asked.campaign, request=asked.request)
+    return world.says(person, asked.campaign, request=UUID(bytes=asked.request))
 
 
 def undone(work: Any) -> tuple[list[str], list[Any], list[Any]]:
