@@ -230,7 +230,7 @@ class SeriesAdmin(ModelAdmin):
         try:
             outcome = import_codes(
                 series_code=series.code,
-                file=CodeFile(said["file"].file, said["file"].name),
+                file=CodeFile.offered(said["file"].file, said["file"].name),
                 actor=clerk(request),
                 owner=said["owner"],
                 is_dry_run=said["is_dry_run"],

@@ -63,12 +63,12 @@ class SeriesForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
 
 
 class UploadForm(forms.Form):
-    """A CSV of codes, who gets the units, and whether it is only checked."""
+    """A file of codes, who gets the units, and whether it is only checked."""
 
     file = forms.FileField(
         allow_empty_file=True,
-        widget=UnfoldAdminFileFieldWidget(attrs={"accept": ".csv,text/csv,text/plain"}),
-        help_text="CSV in UTF-8 with a header that names `code` and perhaps `expires_at`.",
+        widget=UnfoldAdminFileFieldWidget(attrs={"accept": ".csv,.parquet,text/csv,text/plain"}),
+        help_text="CSV in UTF-8, or Parquet, with columns `code` and perhaps `expires_at`.",
     )
     owner = forms.CharField(
         required=False,

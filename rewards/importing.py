@@ -31,6 +31,7 @@ from rewards.codes import CheckScheme, look_of
 from rewards.disputes.money import securing
 from rewards.events import announce
 from rewards.models import CodeImport, ImportFault, Series
+from rewards.parquet_files import readable
 from rewards.redemption import money
 from rewards.reports import CODE_COLUMN, MESSAGES, MOST_KEPT, Fault, FaultCode, Report
 from rewards.sealing import Sealer, sealer
@@ -158,6 +159,18 @@ class CodeFile:
 
     stream: BinaryIO
     name: str
+
+    @classmethod
+    def offered(cls, stream: BinaryIO, name: str) -> CodeFile:
+        """A file that somebody sends: CSV, or Parquet (`ParquetUnreadable`) read as one."""
+        return cls(readable(stream), name)
+
+    @property
+    def size_bytes(self) -> int:
+        """How large it is, a Parquet file once it is unpacked."""
+        size = self.stream.seek(0, os.SEEK_END)
+        self.stream.seek(0)
+        return size
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from rewards.api.series import named_person
 from rewards.bulk.files import import_in_steps
 from rewards.importing import CodeFile, Outcome, import_codes
 from rewards.models import CodeImport, ImportFault
+from rewards.parquet_files import ParquetUnreadable
 from rewards.reports import counted
 from rewards.uploads import take_uploads_to_disk
 from wallet.api.schema import WRITES, answers, sample
@@ -71,6 +72,7 @@ REFUSALS = (
         import_id="7",
     ),
     PersonUnknown(),
+    ParquetUnreadable("Its columns are code and expires_at, of plain values."),
 )
 
 
@@ -111,7 +113,7 @@ class Imports(ListAPIView[CodeImport]):
     )
     @idempotent
     def post(self, request: Request, series_code: str) -> HttpResponse:
-        """Take in a CSV of codes, at most 50 MB, whole or not at all, and issue their units.
+        """Take in a CSV or Parquet file, at most 50 MB, whole or not at all, and issue its units.
 
         A file over a megabyte (or `background`) becomes a job: 202, with its address.
         A dry run answers 200 with its report and stores nothing. A file with faults answers
@@ -119,9 +121,9 @@ class Imports(ListAPIView[CodeImport]):
         """
         body = checked_body(ImportIn, request)
         upload = body["file"]
-        file = CodeFile(upload.file, upload.name)
+        file = CodeFile.offered(upload.file, upload.name)
         owner = named_person(body["owner"]) if "owner" in body else None
-        is_large = body.get("background") or upload.size > LARGEST_AT_ONCE
+        is_large = body.get("background") or file.size_bytes > LARGEST_AT_ONCE
         if is_large and not body["dry_run"]:
             return accepted(
                 import_in_steps(

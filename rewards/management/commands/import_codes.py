@@ -1,4 +1,4 @@
-"""`manage.py import_codes SERIES FILE`: take a CSV of codes into a series, whole or not at all."""
+"""`manage.py import_codes SERIES FILE`: take a file of codes into a series, or none of it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ FAULTS_SHOWN = 50
 class Command(BaseCommand):
     """Import a file of codes, or check it; ends with 1 when it has faults."""
 
-    help = "Import a CSV of voucher codes into a series: all of it, or nothing and a report."
+    help = "Import a CSV or Parquet file of codes into a series: all of it, or a report."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("series", help="the code of the series, as in STADIUM-DRINK")
-        parser.add_argument("file", type=Path, help="CSV in UTF-8 with a column `code`")
+        parser.add_argument(
+            "file", type=Path, help="CSV in UTF-8, or Parquet, with a column `code`"
+        )
         parser.add_argument("--owner", help="handle of who gets the units; else the treasury")
         parser.add_argument("--dry-run", action="store_true", help="only check and report")
 
@@ -32,7 +34,7 @@ class Command(BaseCommand):
             with file.open("rb") as stream:
                 outcome = import_codes(
                     series_code=options["series"],
-                    file=CodeFile(stream, file.name),
+                    file=CodeFile.offered(stream, file.name),
                     actor=None,
                     owner=named(options["owner"]),
                     is_dry_run=options["dry_run"],
