@@ -103,7 +103,7 @@ def test_control_without_the_lock_on_counters_one_person_gets_several(
     assert at_once(claims(world, [world.ann] * 20))["granted"] > 1
 
 
-def both_doors(world: World) -> tuple[Counter[str], int]:
+def both_doors(world: World, *, patience_s: float) -> tuple[Counter[str], int]:
     """One person asks a batch and the single door at once; the batch has read and waits."""
     has_read, may_go_on = threading.Event(), threading.Event()
     read_rows = counting.read_rows
@@ -112,7 +112,7 @@ def both_doors(world: World) -> tuple[Counter[str], int]:
         rows = read_rows(counters)
         if threading.current_thread() is crowd_thread:
             has_read.set()
-            may_go_on.wait(0.7)
+            may_go_on.wait(30)
         return rows
 
     def together() -> None:
@@ -123,17 +123,19 @@ def both_doors(world: World) -> tuple[Counter[str], int]:
             told.extend(type(each).__name__ for each in claim_all(wishes, NOW))
         connection.close()
 
+    def single() -> None:
+        told.append(world.says(world.ann))
+        connection.close()
+
     told: list[str] = []
     crowd_thread = threading.Thread(target=together)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(counting, "read_rows", slow)
         crowd_thread.start()
         has_read.wait(10)
-        alone = threading.Thread(
-            target=lambda: (told.append(world.says(world.ann)), connection.close())
-        )
+        alone = threading.Thread(target=single)
         alone.start()
-        alone.join(0.3)
+        alone.join(patience_s)
         may_go_on.set()
         crowd_thread.join()
         alone.join()
@@ -142,7 +144,7 @@ def both_doors(world: World) -> tuple[Counter[str], int]:
 
 def test_a_batch_and_the_single_door_keep_one_limit_together(world: World) -> None:
     world.campaign(limits=ONCE)
-    told, made = both_doors(world)
+    told, made = both_doors(world, patience_s=0.3)
     assert (told, made) == ({"Granted": 1, "Denied": 2, "limit_person": 1}, 1)
     assert verify() == []
 
@@ -152,7 +154,7 @@ def test_control_without_the_turn_of_a_batch_one_person_gets_two(
 ) -> None:
     world.campaign(limits=ONCE)
     monkeypatch.setattr(claiming, "HOLD", claiming.HOLD.replace(counting.TURN_TOGETHER, "NULL"))
-    told, made = both_doors(world)
+    told, made = both_doors(world, patience_s=20)
     assert (told["Granted"], told["granted"], made) == (1, 1, 2)
 
 
@@ -162,15 +164,14 @@ def test_a_reversal_beside_a_batch_is_not_forgotten(world: World) -> None:
     assert first is not None
     read_rows = counting.read_rows
 
+    def undo() -> None:
+        reversing.reverse(first.pk, actor=None, reason="meanwhile")
+        connection.close()
+
     def reversed_meanwhile(counters: Any) -> Any:
         rows = read_rows(counters)
         patch.setattr(counting, "read_rows", read_rows)
-        thread = threading.Thread(
-            target=lambda: (
-                reversing.reverse(first.pk, actor=None, reason="meanwhile"),
-                connection.close(),
-            )
-        )
+        thread = threading.Thread(target=undo)
         thread.start()
         thread.join(10)
         return rows
