@@ -25,6 +25,9 @@ manage() { "$PYTHON" manage.py "$@"; }
 # field NAME: pick a field of the JSON on standard input
 field() { "$PYTHON" -c "import json, sys; print(json.load(sys.stdin)['$1'])"; }
 
+# in_seconds N: a moment from now, as the API reads times
+in_seconds() { "$PYTHON" -c "from datetime import UTC, datetime, timedelta as t; print((datetime.now(UTC) + t(seconds=$1)).isoformat())"; }
+
 # sign_up HANDLE: fill in the site's sign-up form, and make an API key; prints the key
 sign_up() {
   jar=$(mktemp)

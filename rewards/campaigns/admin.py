@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action
@@ -94,6 +94,19 @@ class CampaignAdmin(ModelAdmin):
         said = ("code", "title", "description", "partner")
         return (*said, *self.readonly_fields) if obj else ()
 
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show a campaign without buttons that would save nothing."""
+        nothing = {"show_save": False, "show_save_and_continue": False}
+        shown = {**(extra_context or {}), **nothing, "show_save_and_add_another": False}
+        page: HttpResponse = super().change_view(request, object_id, form_url, shown)
+        return page
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
@@ -152,10 +165,17 @@ class CampaignVersionAdmin(ReadOnlyAdmin):
     list_select_related = ("campaign", "proposed_by", "decided_by")
     search_fields = ("=campaign__code",)
     ordering = ("-id",)
-    exclude = ("nonce", "terms")
-    readonly_fields = ("what_it_says",)
+    exclude = ("nonce", "terms", "commitment")
+    readonly_fields = ("committed", "what_it_says")
     actions = ("reject",)
     actions_detail = ("publish",)
+
+    @admin.display(description="commitment: SHA-256 of the seed of its draws")
+    def committed(self, version: CampaignVersion) -> SafeString:
+        # A phone may break the line between any eight digits.
+        digits = version.commitment
+        parts = ((digits[at : at + 8],) for at in range(0, len(digits), 8))
+        return format_html_join(format_html("<wbr>"), "{}", parts)
 
     @admin.display(description="terms")
     def what_it_says(self, version: CampaignVersion) -> SafeString:

@@ -378,9 +378,7 @@ def _payment(effect: Plain, facts: Facts, ask: Ask) -> Payment | None:
         person = ask.referrer.person
     if amount < 1:
         return None
-    expires_at = None
-    if isinstance(effect, Points) and effect.expires_after_days is not None:
-        expires_at = facts.now + timedelta(days=effect.expires_after_days)
+    expires_at = effect.lapses_at(facts.now) if isinstance(effect, Points) else None
     kind = rules.leaf_name(effect)  # type: ignore[arg-type]
     asset = budgeted_asset(effect)
     assert asset is not None or kind == "tier_points"

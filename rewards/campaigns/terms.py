@@ -7,7 +7,7 @@ names the place by a JSON Pointer, so that whoever writes terms can be led to it
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -40,13 +40,24 @@ class Effect(msgspec.Struct, frozen=True, tag_field="is", forbid_unknown_fields=
 
 
 class Points(Effect, frozen=True, kw_only=True, tag="points"):
-    """Points: `amount`, for each `every` minor units of the order if that is given."""
+    """Points: `amount`, for each `every` minor units of the order if that is given.
+
+    They lapse so many days after the claim, or on a day that is the same for all (the end of a
+    season); where both are said, at the earlier.
+    """
 
     asset: Name
     amount: Amount
     every: Amount | None = None
     at_most: Amount | None = None
     expires_after_days: Annotated[int, Meta(ge=1, le=3_660)] | None = None
+    expires_at: datetime | None = None
+
+    def lapses_at(self, granted_at: datetime) -> datetime | None:
+        """When points granted at a moment lapse; never, if nothing says so."""
+        days = self.expires_after_days
+        ends = [self.expires_at, None if days is None else granted_at + timedelta(days=days)]
+        return min((end for end in ends if end is not None), default=None)
 
 
 class Units(Effect, frozen=True, kw_only=True, tag="units"):
@@ -372,7 +383,18 @@ def _check_effect(path: str, effect: AnyEffect, terms: Terms, known: Known) -> I
         yield Fault(path, "contradiction", "It is counted by an order: set needs_order.")
     if isinstance(effect, Discount) and (effect.bps is None) == (effect.amount is None):
         yield Fault(path, "contradiction", "A discount is a share (bps) or an amount.")
+    if isinstance(effect, Points) and effect.expires_at is not None:
+        yield from _check_end(f"{path}/expires_at", effect.expires_at, terms)
     yield from _check_asset(path, effect, known)
+
+
+def _check_end(path: str, end: datetime, terms: Terms) -> Iterator[Fault]:
+    """Nobody is granted points that have lapsed already: the version is over by then."""
+    if end.tzinfo is None:
+        yield Fault(path, "offset_missing", "A time has an offset: 2026-01-31T12:00:00Z.")
+    elif terms.ends_at is None or (terms.ends_at.tzinfo is not None and end < terms.ends_at):
+        says = "A version whose points lapse on a day ends by then: set ends_at."
+        yield Fault(path, "contradiction", says)
 
 
 def _check_asset(path: str, effect: Plain, known: Known) -> Iterator[Fault]:
@@ -384,8 +406,10 @@ def _check_asset(path: str, effect: Plain, known: Known) -> Iterator[Fault]:
     field, name, kind = _asset_of(effect)
     if known.assets.get(name) != kind:
         yield Fault(f"{path}/{field}", "unknown_reference", f"There are no {kind} {name!r}.")
-    elif isinstance(effect, Points) and effect.expires_after_days and name not in known.lapsing:
-        yield Fault(f"{path}/expires_after_days", "contradiction", f"{name} does not expire.")
+    elif isinstance(effect, Points) and name not in known.lapsing:
+        for field in ("expires_after_days", "expires_at"):
+            if getattr(effect, field) is not None:
+                yield Fault(f"{path}/{field}", "contradiction", f"{name} does not expire.")
 
 
 def _asset_of(effect: Points | Units | Cashback | Discount) -> tuple[str, str, str]:

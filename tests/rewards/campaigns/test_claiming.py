@@ -397,3 +397,16 @@ def test_story_of_a_claim_cannot_change(world: World) -> None:
         Claim.objects.update(payments=[])
     with pytest.raises(DatabaseError), transaction.atomic():
         Claim.objects.get().delete()
+
+
+def test_points_that_end_on_a_day_lapse_then_whenever_they_were_granted(world: World) -> None:
+    end = NOW + timedelta(days=20)
+    effect = {"is": "points", "asset": "POINTS", "amount": 10, "expires_at": end.isoformat()}
+    world.campaign(effects=[effect], ends_at=end.isoformat())
+    both = {**effect, "expires_after_days": 5}
+    world.campaign("SOONER", effects=[both], ends_at=end.isoformat())
+    for now in (NOW, NOW + timedelta(days=19)):
+        made = world.claim(world.ann, now=now).claim
+        assert made is not None and made.payments[0]["expires_at"].startswith("2026-12-10T12:00")
+    sooner = world.claim(world.ann, "SOONER").claim
+    assert sooner is not None and sooner.payments[0]["expires_at"].startswith("2026-11-25T12:00")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,7 +36,8 @@ FULL: dict[str, Any] = {
         {"is": "discount", "asset": "EUR", "amount": 10, "to": "referrer"},
         {"is": "tier_points", "program": "club", "amount": 1},
         {"is": "chance", "outcomes": [{"weight": 1}, {"weight": 2, "effects": [
-            {"is": "points", "asset": "POINTS", "amount": 9, "expires_after_days": 3}]}]},
+            {"is": "points", "asset": "POINTS", "amount": 9, "expires_after_days": 3,
+             "expires_at": "2027-12-01T00:00:00Z"}]}]},
     ],
     "limits": [{"per": "person", "window": "week", "most": 2}],
     "velocity": {"most": 2, "within_s": 60},
@@ -104,3 +106,21 @@ def test_anything_at_all_is_refused(wild: Any) -> None:
 @settings(max_examples=200, deadline=None)
 def test_any_rule_is_taken_or_refused(rule: Any) -> None:
     read(FULL | {"rule": rule})
+
+
+@pytest.mark.parametrize(
+    ("end", "ends_at", "code"),
+    [
+        ("2027-10-31T00:00:00Z", FULL["ends_at"], "contradiction"),
+        ("2027-12-01T00:00:00Z", None, "contradiction"),
+        ("2027-12-01T00:00:00", FULL["ends_at"], "offset_missing"),
+    ],
+)
+def test_points_that_end_while_claims_go_on_are_refused(
+    end: str, ends_at: str | None, code: str
+) -> None:
+    effect = {"is": "points", "asset": "POINTS", "amount": 1, "expires_at": end}
+    terms = FULL | {"ends_at": ends_at, "effects": [effect]}
+    found, faults = read_terms(terms, campaign="A", known=KNOWN, now=NOW)
+    assert found is None
+    assert ("/effects/0/expires_at", code) in [(fault.path, fault.code) for fault in faults]
