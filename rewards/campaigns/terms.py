@@ -40,11 +40,7 @@ class Effect(msgspec.Struct, frozen=True, tag_field="is", forbid_unknown_fields=
 
 
 class Points(Effect, frozen=True, kw_only=True, tag="points"):
-    """Points: `amount`, for each `every` minor units of the order if that is given.
-
-    They lapse so many days after the claim, or on a day that is the same for all (the end of a
-    season); where both are said, at the earlier.
-    """
+    """Points: `amount`, for each `every` minor units of the order; both ends may be said."""
 
     asset: Name
     amount: Amount
@@ -56,8 +52,8 @@ class Points(Effect, frozen=True, kw_only=True, tag="points"):
     def lapses_at(self, granted_at: datetime) -> datetime | None:
         """When points granted at a moment lapse; never, if nothing says so."""
         days = self.expires_after_days
-        ends = [self.expires_at, None if days is None else granted_at + timedelta(days=days)]
-        return min((end for end in ends if end is not None), default=None)
+        end = self.expires_at if days is None else granted_at + timedelta(days=days)
+        return end and min(end, self.expires_at or end)
 
 
 class Units(Effect, frozen=True, kw_only=True, tag="units"):
@@ -393,8 +389,7 @@ def _check_end(path: str, end: datetime, terms: Terms) -> Iterator[Fault]:
     if end.tzinfo is None:
         yield Fault(path, "offset_missing", "A time has an offset: 2026-01-31T12:00:00Z.")
     elif terms.ends_at is None or (terms.ends_at.tzinfo is not None and end < terms.ends_at):
-        says = "A version whose points lapse on a day ends by then: set ends_at."
-        yield Fault(path, "contradiction", says)
+        yield Fault(path, "contradiction", "The version must end by then: set ends_at.")
 
 
 def _check_asset(path: str, effect: Plain, known: Known) -> Iterator[Fault]:
