@@ -67,6 +67,10 @@ class Child:
     def is_running(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
+    def serves(self) -> bool:
+        """Say whether it answers, and it is this process that does: others may at its address."""
+        return self.is_running and (self.answers is None or self.answers())
+
     @property
     def has_died(self) -> bool:
         """Say whether the process ended and nobody has buried it yet."""

@@ -10,6 +10,7 @@ import shutil
 import signal
 import sysconfig
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class Installation:
         self.has_own_postgres = not environment.get("DATABASE_URL")
         self.has_own_valkey = not environment.get("REDIS_URL")
         self.host = environment.get("HOST") or LOOPBACK
+        self._claims = ExitStack()
         self.place = self._place(environment)
         known = {step.name for step in STEPS} | {each.name for each in processes(self.place)}
         if unknown := without - known:
@@ -73,6 +75,7 @@ class Installation:
             (self.host, self._wanted_port),
             (gateway_host, gateway_port),
             (LOOPBACK, self._wanted_port + 2),
+            claims=self._claims,
         )
         workers = max(1, cores() // 2)
         self.front_port = front_port
@@ -93,6 +96,10 @@ class Installation:
         if self.host in {LOOPBACK, *EVERYWHERE}:
             return {}
         return {"ALLOWED_HOSTS": f"localhost,{LOOPBACK},{_in_url(self.host)}"}
+
+    def let_go(self) -> None:
+        """Let other Scrips of this machine have the ports; otherwise the process's end does."""
+        self._claims.close()
 
     def remarks(self) -> list[str]:
         """What a person should know before it starts."""

@@ -82,7 +82,7 @@ def _start(
     supervisor.wait_for(first)
     if front := processes.pop("caddy", None):
         supervisor.start(front)
-        supervisor.wait_until(answering(f"{installation.place.origin}/healthz"), READY_S)
+        supervisor.wait_for([front])
     took_s = time.monotonic() - started
     console.say(f"The site answers at {installation.place.origin} after {took_s:.1f} s")
 

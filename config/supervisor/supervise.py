@@ -84,7 +84,7 @@ class Supervisor:
     def wait_for(self, children: Iterable[Child]) -> None:
         """Wait until each child answers. `GivenUp` if one does not in time."""
         for child in children:
-            if child.answers and not self.wait_until(child.answers, ANSWER_S):
+            if child.answers and not self.wait_until(child.serves, ANSWER_S):
                 raise GivenUp(f"No answer from {child.name} within {ANSWER_S:.0f} seconds.")
 
     def wait_until(self, is_so: Callable[[], bool], timeout_s: float) -> bool:

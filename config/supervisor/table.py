@@ -128,7 +128,7 @@ def _front(place: Place) -> Process:
     command = (place.caddy, "run", "--config", place.caddyfile, "--adapter", "caddyfile")
     folder = str(Path(place.caddyfile).parent / "caddy")
     environment = {"XDG_DATA_HOME": folder, "XDG_CONFIG_HOME": folder}
-    return Process("caddy", command, environment)
+    return Process("caddy", command, environment, health_url=f"{place.origin}/healthz")
 
 
 def cores() -> int:

@@ -207,6 +207,31 @@ def test_taken_port_gives_the_next_one() -> None:
     assert free_ports(("127.0.0.1", first)) == [first]
 
 
+def test_port_that_another_scrip_chose_is_taken_before_it_is_served(tmp_path: Path) -> None:
+    """The first makes its tables for a minute; meanwhile a second one starts."""
+    [wanted] = free_ports(("127.0.0.1", 23_556))
+    first = Installation(tmp_path / "first", {"PORT": str(wanted)})
+    try:
+        second = Installation(tmp_path / "second", {"PORT": str(wanted)})
+        second.let_go()
+        assert second.front_port == wanted + 3  # Past the gateway's and the web's too.
+        assert second.remarks() == [f"Port {wanted} is taken: using {wanted + 3}"]
+        # The control: without the claims both would take the same.
+        first.let_go()
+        assert free_ports(("127.0.0.1", wanted)) == [wanted]
+    finally:
+        first.let_go()
+
+
+def test_answer_from_somebody_else_is_not_taken_for_the_childs(stage: Stage) -> None:
+    child = stage.child("front", "exit 1")
+    child.answers = lambda: True
+    stage.supervisor.start(child)
+    assert child.process is not None
+    child.process.wait()
+    assert not child.serves()
+
+
 @pytest.mark.parametrize("port", ["eighty", "0", "65536", "-1", "8e3"])
 def test_port_that_is_none_is_refused(tmp_path: Path, port: str) -> None:
     with pytest.raises(BadSetting, match="PORT must be a number from 1 to 65535"):
