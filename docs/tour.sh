@@ -1,7 +1,8 @@
 # For the README's quick tour and for docs/journey.md: source it while `make run` is going.
-ORIGIN=${ORIGIN:-http://127.0.0.1:8000}
 PYTHON=${PYTHON:-.venv/bin/python}
-_key() { "$PYTHON" -c "import json; print(json.load(open('${SCRIP_VAR:-var}/demo.json'))['keys']['$1'])"; }
+_told() { "$PYTHON" -c "import json; print(json.load(open('${SCRIP_VAR:-var}/$1'))$2)"; }
+_key() { _told demo.json "['keys']['$1']"; }
+ORIGIN=${ORIGIN:-$(_told supervisor.lock "['url']")}
 ADA=$(_key ada)
 GRACE=$(_key grace)
 MIRA=$(_key mira)

@@ -36,9 +36,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     # PostgreSQL runs as another user when we are root, and may not reach into pytest's folder.
     var = Path(os.environ["SCRIP_VAR"]) / "tour"
     [port] = free_ports(("127.0.0.1", 23_000 + os.getpid() % 1000))
-    values = {"SCRIP_VAR": str(var), "PORT": str(port), "ORIGIN": f"http://127.0.0.1:{port}"}
-    environment = {**os.environ, **values, "PYTHON": sys.executable, "DATABASE_URL": ""}
-    for name in ("DATABASE_URL", "REDIS_URL"):
+    values = {"SCRIP_VAR": str(var), "PORT": str(port)}
+    environment = {**os.environ, **values, "PYTHON": sys.executable}
+    for name in ("DATABASE_URL", "REDIS_URL", "ORIGIN"):
         environment.pop(name, None)
     log = tmp_path_factory.mktemp("tour") / "log"
     with log.open("w") as out:
@@ -47,7 +47,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
             cwd=ROOT, env=environment, stdout=out, stderr=out, start_new_session=True,
         )  # fmt: skip
     try:
-        wait_until_ready(environment["ORIGIN"], process, log)
+        wait_until_ready(f"http://127.0.0.1:{port}", process, log)
         yield environment
     finally:
         process.send_signal(signal.SIGTERM)
