@@ -5,8 +5,10 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
+from config.whole_requests import WholeRequests
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-application = get_wsgi_application()
+application = WholeRequests(get_wsgi_application())
 
 # What is loaded now stays: a full collection need not walk it again, for 70 ms each time.
 gc.collect()

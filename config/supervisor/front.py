@@ -63,8 +63,14 @@ TEMPLATE = """\
 
 @site@ {
 	@bind@
-	request_body {
+	# Files come as forms; of all else we read ahead as much as may come at all.
+	@file header Content-Type multipart/form-data*
+	@other not header Content-Type multipart/form-data*
+	request_body @file {
 		max_size 256MB
+	}
+	request_body @other {
+		max_size 2MB
 	}
 	@gateway path_regexp ^(@gateway_paths@)$
 	handle @gateway {
