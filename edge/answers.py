@@ -211,7 +211,9 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """handler404: problem+json under /api/, Django's page elsewhere."""
     if not _is_api(request):
         return defaults.page_not_found(request, exception)
-    return problem_response(_fixed("not_found", "There is nothing here", 404)(exception))
+    detail = "" if request.path.endswith("/") else "Addresses of the API end with a slash."
+    refusal = Refusal(detail, code="not_found", title="There is nothing here", status=404)
+    return problem_response(refusal)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
