@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import stat
 import subprocess
 import sys
@@ -55,6 +56,26 @@ def test_https_address_makes_everything_insist_on_it() -> None:
     assert said["CSRF_TRUSTED_ORIGINS"] == ["https://scrip.example"]
     assert "scrip.example" in said["ALLOWED_HOSTS"]
     assert said["DEBUG"] is False
+
+
+def test_recaptcha_tokens_are_of_the_public_name_alone() -> None:
+    environment = OWN_SERVERS | {"PUBLIC_URL": "https://scrip.example"}
+    said = json.loads(settings_with(environment, "RECAPTCHA_HOSTNAMES").stdout)
+    assert said["RECAPTCHA_HOSTNAMES"] == ["scrip.example"]
+
+
+def test_deployment_with_https_has_nothing_to_be_warned_of() -> None:
+    kept = {name: os.environ[name] for name in ("PATH", "SCRIP_VAR")}
+    public = {"PUBLIC_URL": "https://scrip.example", "SECRET_KEY": secrets.token_urlsafe(50)}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
+        cwd=ROOT,
+        env={**kept, **OWN_SERVERS, **public},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_own_servers_need_a_secret_of_their_own() -> None:
