@@ -128,6 +128,8 @@ class KeyForm(forms.Form):
     days = forms.ChoiceField(label="For", choices=LIVES_DAYS, initial="90")
 
     def __init__(self, *args: Any, works_in_finance: bool, **kwargs: Any) -> None:
+        # The profile's form stands on the same page, and has a name too.
+        kwargs.setdefault("auto_id", "key_%s")
         super().__init__(*args, **kwargs)
         allowed = allowed_scopes(works_in_finance=works_in_finance)
         field = self.fields["scopes"]

@@ -57,6 +57,13 @@ def test_own_pages_answer_their_owner(site: Site, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", [*PUBLIC, *OWN])
+def test_no_two_parts_of_a_page_share_an_id(site: Site, path: str) -> None:
+    """A label would belong to the first of them alone."""
+    ids = re.findall(r'\sid="([^"]+)"', site.as_(site.ann).get(path).content.decode())
+    assert [each for each in ids if ids.count(each) > 1] == []
+
+
+@pytest.mark.parametrize("path", [*PUBLIC, *OWN])
 def test_pages_carry_no_inline_script_or_style(site: Site, path: str) -> None:
     html = site.as_(site.ann).get(path, follow=True).content.decode()
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", html)
