@@ -37,6 +37,21 @@ def _is_on_accounts(request: HttpRequest) -> bool:
     return request.path.startswith(accounts) and not request.path.startswith(books)
 
 
+SITE_BLUE = {
+    "50": "oklch(97% .014 267)",
+    "100": "oklch(93.5% .03 267)",
+    "200": "oklch(88% .06 267)",
+    "300": "oklch(80% .1 267)",
+    "400": "oklch(72% .14 267)",
+    "500": "oklch(58% .19 267)",
+    "600": "oklch(45.5% .2 267)",
+    "700": "oklch(40% .18 267)",
+    "800": "oklch(34% .15 267)",
+    "900": "oklch(29% .12 267)",
+    "950": "oklch(22% .08 267)",
+}
+"""The site's accent, from light to dark: the back office is of the same house."""
+
 THEME: dict[str, Any] = {
     "SITE_TITLE": "Scrip",
     "SITE_HEADER": "Scrip",
@@ -49,6 +64,9 @@ THEME: dict[str, Any] = {
         }
     ],
     "STYLES": [lambda request: static("wallet/books.css")],
+    "SCRIPTS": [lambda request: static("config/back_office.js")],
+    "COLORS": {"primary": SITE_BLUE},
+    "DASHBOARD_CALLBACK": "config.first_page.first_page",
     "SIDEBAR": {
         "show_search": False,
         "show_all_applications": True,
