@@ -288,6 +288,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
+        "orderbook.openapi.add_trading",
         "edge.openapi.add_problems",
     ],
     "SWAGGER_UI_DIST": "SIDECAR",
