@@ -134,6 +134,8 @@ THEME: dict[str, Any] = {
                     _list("Jobs", "work_history", "jobs.job"),
                     _list("Shards", "dns", "sequencer.shard"),
                     _list("Dead letters", "report", "sequencer.deadletter"),
+                    _list("Jobs", "work_history", "jobs.job"),
+                    _list("Waiting rooms", "groups", "sequencer.waitingroom"),
                     _list("Timetable", "schedule", "django_celery_beat.periodictask"),
                 ],
             },
