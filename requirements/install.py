@@ -83,7 +83,9 @@ def _install(names: list[str]) -> None:
     print(f"Installing {', '.join(names)}: a minute the first time", flush=True)
     locks = [argument for name in names for argument in ("-r", f"requirements/{name}.txt")]
     # Twice quiet: errors still show, remarks about this machine's pip settings do not.
-    command = [str(PYTHON), "-m", "pip", "install", "-qq", "--require-hashes", "--no-input", *locks]
+    # Not compiled: most of it is never imported, and what is gets compiled when it is.
+    how = ("-qq", "--no-compile", "--require-hashes", "--no-input")
+    command = [str(PYTHON), "-m", "pip", "install", *how, *locks]
     quiet = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
     if subprocess.run(command, cwd=ROOT, env=os.environ | quiet, check=False).returncode:
         sys.exit("The packages could not be installed; pip says why above.")
