@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -240,6 +241,22 @@ def test_every_export_answers(world: World) -> None:
         assert len(response.getvalue()) > 20
 
 
+def test_last_day_of_an_export_is_in_it_as_a_whole(world: World) -> None:
+    """As with the command: a day is from its first moment to its last, in UTC."""
+    world.pay(world.wallet(world.ann), world.wallet(world.ben), 50)
+    today = datetime.now(UTC).date()
+    yesterday, tomorrow = today - timedelta(days=1), today + timedelta(days=1)
+    midnight = f"{tomorrow}T00:00:00Z"
+
+    def journal(**query: str) -> bytes:
+        answer = Api(world.clara).client.get("/api/v1/exports/journal/", query)
+        assert answer.status_code == 200
+        return answer.getvalue()
+
+    assert journal(**{"from": str(today), "to": str(today)}) == journal(to=midnight)
+    assert journal(to=str(yesterday)).count(b"\n") == 1  # The header.
+
+
 @pytest.mark.parametrize(
     ("name", "query", "status", "code"),
     [
@@ -254,6 +271,9 @@ def test_every_export_answers(world: World) -> None:
             "export_period_empty",
         ),
         ("journal", {"to": "9999-01-01T00:00:00Z"}, 422, "export_out_of_range"),
+        ("journal", {"to": "9999-12-31"}, 400, "invalid_request"),
+        ("journal", {"to": "2026-02-30"}, 400, "invalid_request"),
+        ("journal", {"from": "2026-02- 1"}, 400, "invalid_request"),
         ("statement", {}, 422, "export_account_missing"),
         ("statement", {"account": "98765"}, 404, "account_unknown"),
         ("journal", {"effective": "true"}, 422, "export_option_unknown"),

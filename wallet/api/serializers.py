@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any
 
@@ -14,6 +16,7 @@ from wallet.items import LONGEST_MEMO, HoldState, Kind, Status
 from wallet.models import Asset, Code, ReversalRequest
 from wallet.statements import Line
 
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 SIGNED = {"type": "integer", "format": "int64"}
 
 
@@ -23,6 +26,28 @@ class SignedAmount(serializers.Field[int, int, int, Any]):
 
     def to_representation(self, value: int) -> int:
         return value
+
+
+@extend_schema_field({"type": "string", "example": "2026-01-31"})
+class DayOrTime(UtcDateTime):
+    """A bound of a period: a moment, or a day in UTC, which is in the period as a whole."""
+
+    default_error_messages = {
+        "invalid": "A day looks like 2026-01-31, a time like 2026-01-31T12:00:00Z."
+    }
+
+    def __init__(self, *, is_end: bool, **kwargs: Any) -> None:
+        self.is_end = is_end
+        super().__init__(**kwargs)
+
+    def to_internal_value(self, data: object) -> datetime:
+        if not isinstance(data, str) or not _DAY.fullmatch(data):
+            return super().to_internal_value(data)
+        try:
+            day = datetime.fromisoformat(data).replace(tzinfo=UTC)
+            return day + timedelta(days=1) if self.is_end else day
+        except (ValueError, OverflowError):
+            self.fail("invalid")
 
 
 @extend_schema_field(SIGNED | {"minimum": -LARGEST_AMOUNT, "maximum": LARGEST_AMOUNT})
@@ -174,7 +199,11 @@ class ReversalQuery(PageQuery):
 class ExportQuery(StrictSerializer):
     """What an export covers: written from `from` until just before `to`, of one asset or all."""
 
-    to = UtcDateTime(required=False, help_text="Written before this moment; now if missing.")
+    to = DayOrTime(
+        is_end=True,
+        required=False,
+        help_text="The last day, or the moment after; now if missing.",
+    )
     asset = AssetCode(required=False)
     account = Id(required=False)
     by_account = serializers.BooleanField(
@@ -185,7 +214,9 @@ class ExportQuery(StrictSerializer):
     )
 
     def get_fields(self) -> dict[str, Any]:
-        since = UtcDateTime(required=False, source="since", help_text="Written at or after this.")
+        since = DayOrTime(
+            is_end=False, required=False, source="since", help_text="The first day or moment."
+        )
         return {"from": since, **super().get_fields()}
 
 
