@@ -23,7 +23,7 @@ from orderbook.deeds import (
 )
 from orderbook.instructing import carry_out
 from orderbook.lifecycle import AUCTION, CLOSED, CLOSING, Step, next_us, step_due
-from orderbook.matching import MarketState
+from orderbook.matching import Cause, MarketState
 from orderbook.memory import Memory, Trading
 from orderbook.switches import Switches
 from orderbook.venue_models import Instruction
@@ -163,7 +163,7 @@ class Agenda:
 
     def _sweep(self, trading: Trading) -> list[Deed]:
         ids = live_ids(trading, self._most_removals)
-        deeds: list[Deed] = [Removal(trading, ids)] if ids else []
+        deeds: list[Deed] = [Removal(trading, ids, Cause.CLOSURE)] if ids else []
         if len(ids) < self._most_removals:
             deeds.append(Turn(trading, CLOSED, reason="every order is off the book"))
         return deeds
@@ -180,7 +180,7 @@ class Agenda:
                 if ("order", order_id) not in self._left_out
             ]
             if ids:
-                work.deeds.append(Removal(trading, ids))
+                work.deeds.append(Removal(trading, ids, Cause.EXPIRED))
                 work.keys.extend(("order", order_id) for order_id in ids)
                 room -= len(ids)
             if room <= 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,16 +13,18 @@ from edge.ids import batch_of, first_id, time_of
 from edge.problems import Refusal, answer
 from orderbook.cancelled import CancelAllAnswer
 from orderbook.instructions import OrderType, SelfTrade
+from orderbook.matching import Cause
 from orderbook.models import OrderState
+from orderbook.refusal_words import WORDS
 from orderbook.rows import NewOrder, StoredOrder
 from orderbook.stops import stop_ticks_of
 from sequencer.commands import Answer, Command
-from wallet.ownership_rules import STATUSES, TITLES, Barred
 
 if TYPE_CHECKING:
     from orderbook.charges import Charges
     from orderbook.plans import AmendPlan
 
+NO_MEMBERS: Mapping[str, Any] = {}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 WITH_LIMIT = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT})
 """Types whose price is a limit; of the others it is the worst price."""
@@ -31,6 +34,20 @@ TIMES_IN_FORCE = {0: "gtc", 1: "ioc", 2: "fok", 3: "post_only", 4: "gtd"}
 TYPES = {kind.value: kind.name.lower() for kind in OrderType}
 SELF_TRADES = {policy.value: policy.name.lower() for policy in SelfTrade}
 STATES: dict[int, str] = {state.value: state.name.lower() for state in OrderState}
+CANCEL_REASONS = {
+    Cause.REQUESTED: "requested",
+    Cause.IMMEDIATE: "immediate_or_cancel",
+    Cause.SELF_TRADE: "self_trade",
+    Cause.TOO_MANY_FILLS: "too_many_fills",
+    Cause.EXPIRED: "expired",
+    Cause.PARTNER: "oco",
+    Cause.NOT_POSSIBLE: "not_possible",
+    Cause.VOLATILITY: "volatility_halt",
+    Cause.SILENCE: "dead_mans_switch",
+    Cause.OPERATOR: "operator",
+    Cause.CLOSURE: "market_closed",
+}
+"""Why an order, or what was left of it, was cancelled."""
 
 
 class Terms(Protocol):
@@ -77,6 +94,7 @@ class OrderAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     expires_at: str | None = None
     self_trade: str
     status: str
+    cancel_reason: str | None = None
     filled_quantity: int
     filled_amount: int
     fee: int
@@ -112,28 +130,6 @@ class OrderRefused(Refusal):
     """The market did not take the order; the code says why."""
 
 
-REFUSALS: dict[str, tuple[str, int]] = {
-    "insufficient_funds": ("There is not enough available to pay for the order", 422),
-    "account_frozen": ("The account is frozen: nothing new may go out", 403),
-    "account_closed": ("The account is closed", 403),
-    "amount_exceeds_limit": ("The amount is over the account's limit", 422),
-    "ceiling_exceeded": ("The account may not hold so much", 422),
-    "balance_overflow": ("The amount is too large", 422),
-    "client_order_id_reused": ("The client order id already names another order", 409),
-    "wrong_shard": ("The market is moving to another shard: ask again", 503),
-    "too_many_open_orders": ("There are as many orders waiting as you may have", 422),
-    "open_notional_exceeded": ("Your waiting orders would come to more than they may", 422),
-    "unknown_order": ("There is no such order", 404),
-    "order_already_filled": ("The order is filled already", 409),
-    "market_moved": ("The market moved meanwhile: ask again with the same id", 503),
-    "order_already_refused": ("The order was refused", 409),
-    "order_already_cancelled": ("The order is cancelled already", 409),
-    "order_paired": ("One of a pair cannot change: cancel both and place them anew", 409),
-    "order_has_no_stop_price": ("The order waits for no stop price", 409),
-} | {barred.value: (TITLES[barred], STATUSES[barred]) for barred in Barred}
-"""Codes that the engine itself gives; the market's rules bring their own titles."""
-
-
 @lru_cache(maxsize=1024)
 def _written_at(batch: int) -> str:
     """When a batch was written: the same for all of its orders."""
@@ -145,7 +141,8 @@ def order_answer(
 ) -> Answer:
     """Tell a trader what became of a new order, or of the same order asked for again."""
     if row.entry_state == OrderState.REFUSED:
-        return refused_answer(command, row.refusal, replayed=replayed, order_id=str(row.id))
+        kept_as = {"order_id": str(row.id)}
+        return refused_answer(command, row.refusal, replayed=replayed, members=kept_as)
     guard, asked = row.guard, row.conditions
     price = row.price_ticks * terms.tick_minor
     has_limit = row.kind in WITH_LIMIT
@@ -171,8 +168,21 @@ def order_answer(
         quote_asset=terms.quote_code,
         created_at=_written_at(batch_of(row.id)),
         oco=None if guard is None else _guard_answer(guard, terms),
+        cancel_reason=cancel_reason(row.entry_state, row.entry_state, row.cause),
     )
     return Answer(command.id, 201, msgspec.json.encode(body), replayed)
+
+
+def cancel_reason(entry_state: int, state: int, cause: int) -> str | None:
+    """Why an order was cancelled; None if it was not.
+
+    A cause of 0 goes without saying: what ended on entry was not to wait, and what ended later
+    did so because its owner asked.
+    """
+    if state != OrderState.CANCELLED:
+        return None
+    unsaid = Cause.IMMEDIATE if entry_state == OrderState.CANCELLED else Cause.REQUESTED
+    return CANCEL_REASONS[Cause(cause or unsaid)]
 
 
 def _prices(row: NewOrder | StoredOrder, terms: Terms) -> dict[str, Any]:
@@ -247,11 +257,14 @@ def cancel_answer(
 
 
 def refused_answer(
-    command: Command, code: str, *, replayed: bool = False, order_id: str = ""
+    command: Command,
+    code: str,
+    *,
+    replayed: bool = False,
+    members: Mapping[str, Any] = NO_MEMBERS,
 ) -> Answer:
-    """Tell a trader why not, as problem+json; `order_id` if the refusal is kept as an order."""
-    title, status = REFUSALS.get(code, (code.replace("_", " ").capitalize(), 422))
-    members: dict[str, Any] = {"order_id": order_id} if order_id else {}
+    """Tell a trader why not, as problem+json; `members` are its own, for machines."""
+    title, status = WORDS.get(code, (code.replace("_", " ").capitalize(), 422))
     refusal = OrderRefused(code=code, title=title, status=status, **members)
     status, _, body = answer(refusal)
     return Answer(command.id, status, body, replayed)

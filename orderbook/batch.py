@@ -44,7 +44,7 @@ from orderbook.events import events_of
 from orderbook.gate import Gate
 from orderbook.known import Known
 from orderbook.market_data.feed import advance
-from orderbook.matching import MarketState
+from orderbook.matching import Cause, MarketState
 from orderbook.memory import Memory, Trading
 from orderbook.models import OrderState
 from orderbook.outcome import Outcome
@@ -457,11 +457,7 @@ class Batch:
         """Pay for a stop that runs, or cancel it; say whether it ran."""
         charges, _ = self._carry_out(step)
         if charges is None:
-            book = step.trading.book
-            gone = described(book, step.order_id)
-            assert gone is not None
-            report = matching.cancel(book, step.order_id, step.user_id)
-            self.end(Cancelled(gone, report), step.trading, step.at_id)
+            self._expel(step, step.order_id)
         else:
             self.outcome.go_on(step, charges, *self._paid())
         return charges is not None
@@ -526,11 +522,11 @@ class Batch:
         return self._posting.ledger.next_id - 1, self.ledger_batch_id
 
     def _expel(self, step: Step, order_id: int) -> None:
-        """Cancel a resting order whose owner's wallet may not receive what it trades for."""
+        """Cancel an order whose owner may not pay, or not receive what it trades for."""
         book = step.trading.book
         gone = described(book, order_id)
         assert gone is not None
-        report = matching.cancel(book, order_id, gone.owner_id)
+        report = matching.cancel(book, order_id, gone.owner_id, Cause.NOT_POSSIBLE)
         self.end(Cancelled(gone, report), step.trading, step.at_id)
 
     # -- an auction ----------------------------------------------------------------------------
@@ -579,8 +575,9 @@ class Batch:
         """Release the hold of an order that left the book, and note that it is over."""
         refusal, _ = self._pay([release(cancelled.what.order_id, self._memory)])
         assert refusal is Refusal.CREATED, refusal
-        for gone in (cancelled.what, *cancelled.report.dropped):
-            self.outcome.cancel(gone, trading.id, at_id)
+        self.outcome.cancel(cancelled.what, trading.id, at_id, cancelled.report.cause)
+        for gone in cancelled.report.dropped:
+            self.outcome.cancel(gone, trading.id, at_id, Cause.PARTNER)
 
     def _nothing_there(self, plan: CancelPlan | AmendPlan, order_id: int) -> Telling:
         """Say why there is no live order; another's order does not exist for the asker."""

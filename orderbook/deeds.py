@@ -19,7 +19,7 @@ from edge import audit
 from orderbook import matching
 from orderbook.auction import Cross, is_crossed, uncross
 from orderbook.lifecycle import may_follow
-from orderbook.matching import MarketState
+from orderbook.matching import Cause, MarketState
 from orderbook.memory import STATE_NAMES, Trading
 from orderbook.outcome import Outcome
 from orderbook.settlement import Settlement
@@ -96,6 +96,7 @@ class Removal(Deed):
 
     trading: Trading
     order_ids: Sequence[int]
+    cause: Cause
     removed: list[Cancelled] = field(default_factory=list)
 
     def match(self) -> None:
@@ -103,7 +104,7 @@ class Removal(Deed):
         for order_id in self.order_ids:
             gone = described(book, order_id)
             if gone is not None:
-                report = matching.cancel(book, order_id, gone.owner_id)
+                report = matching.cancel(book, order_id, gone.owner_id, self.cause)
                 self.removed.append(Cancelled(gone, report))
 
     def wallets(self) -> list[tuple[int, int]]:
@@ -202,7 +203,7 @@ class Uncrossing(Deed):
         book.undo_to(cross.mark)
         gone = described(book, faulty_id)
         assert gone is not None
-        report = matching.cancel(book, faulty_id, gone.owner_id)
+        report = matching.cancel(book, faulty_id, gone.owner_id, Cause.NOT_POSSIBLE)
         batch.end(Cancelled(gone, report), self.trading, batch.outcome.first_order_id)
 
 

@@ -9,7 +9,7 @@ from django.db import connection
 
 from orderbook.deeds import Deed, Move, Removal, Settling, Turn, at
 from orderbook.lifecycle import AUCTION, CLOSING, HALTED, may_follow
-from orderbook.matching import MarketState
+from orderbook.matching import Cause, MarketState
 from orderbook.memory import STATE_NAMES, Trading
 from orderbook.venue_models import Instruction
 
@@ -110,7 +110,8 @@ def _cancel(
     state = Instruction.State.DONE if is_over else Instruction.State.WAITING
     count = instruction.done_count + len(ids)
     outcome = f"{count} cancelled"
-    return [Removal(trading, ids), Report(instruction, now_us, state, outcome, len(ids))]
+    removal = Removal(trading, ids, Cause.OPERATOR)
+    return [removal, Report(instruction, now_us, state, outcome, len(ids))]
 
 
 def _done(instruction: Instruction, now_us: int, outcome: str) -> Report:

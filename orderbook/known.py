@@ -23,7 +23,8 @@ STORED_BY_ID = """
 SELECT o.id, o.market_id, user_id, side, time_in_force, price_ticks, quantity_lots,
        client_order_id, entry_state, refusal, taken_lots, taken_minor, taken_fee_minor, state,
        kind, self_trade, coalesce(stop_ticks, 0), coalesce(minimum_lots, 0),
-       coalesce(peak_lots, 0), coalesce(expires_us, 0), coalesce(partner_id, 0)
+       coalesce(peak_lots, 0), coalesce(expires_us, 0), coalesce(partner_id, 0),
+       coalesce(cause, 0)
   FROM orderbook_order AS o LEFT JOIN orderbook_specialorder AS s ON s.id = o.id
  WHERE o.id = ANY($1::bigint[])
 """

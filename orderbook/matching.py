@@ -62,9 +62,15 @@ class Cause(IntEnum):
     PARTNER = 6
     """Of two orders that exclude each other the other traded, ran or ended."""
     NOT_POSSIBLE = 7
-    """A stop that ran could not do what it asked for: wait only, or fill so much."""
+    """A stop that ran could not do what it asked for, or be paid; or its owner's wallet may not
+    receive what the order would trade for."""
     VOLATILITY = 8
     """The next trade would have been beyond the band: the market halted instead."""
+    SILENCE = 9
+    """The dead man's switch of its API key was not renewed in time."""
+    OPERATOR = 10
+    CLOSURE = 11
+    """Its market closed."""
 
 
 class Fill(msgspec.Struct, frozen=True, gc=False):

@@ -8,7 +8,7 @@ from orderbook.auction import Cross
 from orderbook.book import Side
 from orderbook.charges import Charges
 from orderbook.instructions import OrderType, Place
-from orderbook.matching import Dropped, Fill, Report
+from orderbook.matching import Cause, Dropped, Fill, Report
 from orderbook.memory import Memory, Trading
 from orderbook.models import OrderState
 from orderbook.plans import PlacePlan
@@ -117,6 +117,7 @@ class Outcome:
             row.made_minor += settled.amount_minor
             row.made_fee_minor += settled.taker_fee_minor
         special = self._special(order.order_id, step.trading.id)
+        special.cause = report.cause
         if is_amended:
             special.amended_price_ticks = order.price_ticks
             special.amended_stop_ticks = stop_ticks_of(order)
@@ -138,12 +139,13 @@ class Outcome:
         if isinstance(step, AmendStep) and step.before is not None and step.before.was_shown:
             self.levels.add((step.trading.id, order.side, step.before.price_ticks))
 
-    def cancel(self, gone: Dropped, market_id: int, ended_id: int) -> None:
-        """Note an order that was taken off the book with lots left."""
+    def cancel(self, gone: Dropped, market_id: int, ended_id: int, cause: Cause) -> None:
+        """Note an order that was taken off the book with lots left, and why."""
         if gone.was_shown:
             self.levels.add((market_id, gone.side, gone.price_ticks))
         row = self._target(gone.order_id, gone.owner_id, market_id)
         self._end(row, ended_id, OrderState.CANCELLED)
+        self._explain(gone.order_id, market_id, cause)
         trading = self._memory.markets[market_id]
         self._expose(trading, gone.owner_id, -1, gone.price_ticks, -gone.cancelled_lots)
 
@@ -171,8 +173,9 @@ class Outcome:
                 self._reduce(target, kept.cancelled_lots)
             else:
                 self._end(target, step.at_id, OrderState.CANCELLED)
+                self._explain(kept.order_id, market_id, Cause.SELF_TRADE)
         for gone in report.dropped:
-            self.cancel(gone, market_id, step.at_id)
+            self.cancel(gone, market_id, step.at_id, Cause.PARTNER)
 
     def _add_fill(
         self, step: Step, fill: Fill, settlement: Settlement, ledger_batch_id: int
@@ -229,7 +232,7 @@ class Outcome:
         for order_id in cross.requeued:
             self._requeue(order_id, trading.id, at_id)
         for gone in cross.dropped:
-            self.cancel(gone, trading.id, at_id)
+            self.cancel(gone, trading.id, at_id, Cause.PARTNER)
         self.levels.add((trading.id, Side.BUY, cross.bid_ticks))
         self.levels.add((trading.id, Side.SELL, cross.ask_ticks))
         self.fills.append(
@@ -256,7 +259,8 @@ class Outcome:
                 self._memory.watched[row.key_id].append((row.market_id, row.id))
             return
         row.state = OrderState.CANCELLED if row.remaining_lots else OrderState.FILLED
-        row.ended_id = plan.at_id
+        row.ended_id, row.cause = plan.at_id, report.cause
+        self._explain(row.id, row.market_id, report.cause)
 
     def _reduce(self, row: NewOrder | OrderChange, lots: int) -> None:
         """Take lots off an order that were not traded; a negative number adds."""
@@ -276,6 +280,11 @@ class Outcome:
     def _end(self, row: NewOrder | OrderChange, ended_id: int, state: OrderState) -> None:
         row.state, row.ended_id = state, ended_id
         self._set_hold(row.id, row.user_id, row.market_id, None)
+
+    def _explain(self, order_id: int, market_id: int, cause: Cause) -> None:
+        """Note why an order was cancelled, where that does not go without saying."""
+        if cause > Cause.IMMEDIATE:
+            self._special(order_id, market_id).cause = cause
 
     def _target(self, order_id: int, user_id: int, market_id: int) -> NewOrder | OrderChange:
         row = self.orders.get(order_id)

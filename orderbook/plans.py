@@ -39,6 +39,7 @@ from orderbook.instructions import (
 )
 from orderbook.matching import Refusal
 from orderbook.memory import Memory, Trading
+from orderbook.refusal_words import allowed_by
 from orderbook.steps import (
     AmendStep,
     Cancelled,
@@ -352,7 +353,7 @@ def _place_plan(
     if guard is not None:
         rule = _firmer(rule, _guard_rule(asked, terms, guard, now_us))
     if rule and rule < FIRST_REMEMBERED:
-        return refused_answer(command, rule.code)
+        return refused_answer(command, rule.code, members=allowed_by(terms, rule))
     if not asked.stop_price:
         rule = rule or trading.rule(order.side, order.price_ticks)
     return PlacePlan(
@@ -466,7 +467,7 @@ def _amend_plan(
     conditions = Conditions(stop_ticks=asked.stop_price // terms.tick_minor)
     rule = _firmer(rule, matching.check_conditions(terms, conditions, 1, 0))
     if rule and rule < FIRST_REMEMBERED:
-        return refuse(rule.code)
+        return refuse(rule.code, members=allowed_by(terms, rule))
     if trading.state is matching.MarketState.AUCTION:
         rule = Refusal.NOT_IN_AUCTION
     digest = None

@@ -84,6 +84,7 @@ class NewOrder:
     conditions: Conditions = NO_CONDITIONS
     guard: NewOrder | None = None
     reduced_lots: int = 0
+    cause: int = 0
 
     @property
     def content(self) -> tuple[object, ...]:
@@ -134,6 +135,7 @@ class StoredOrder:
     peak_lots: int
     expires_us: int
     partner_id: int
+    cause: int
     guard: StoredOrder | None = None
 
     @property

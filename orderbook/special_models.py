@@ -12,7 +12,8 @@ class SpecialOrder(models.Model):
     what an amendment or a kept-apart trade took off the order (negative: added to it). Among
     orders of one price the smaller `(priority_id, priority_index)` comes first; where it is 0,
     the order's own id stands for it. A stop has run if it has a `ran_id`, and waits for its
-    turn to run if it has a `turn`.
+    turn to run if it has a `turn`. `cause` says why an order was cancelled (`matching.Cause`); 0:
+    its owner asked, or it never waits.
     """
 
     id = models.BigIntegerField(primary_key=True)
@@ -31,3 +32,4 @@ class SpecialOrder(models.Model):
     priority_index = models.IntegerField()
     turn = models.IntegerField()
     ran_id = models.BigIntegerField()
+    cause = models.SmallIntegerField(default=0, db_default=0)

@@ -10,10 +10,11 @@ from edge.journey import Journey, array
 WRITE = """
 INSERT INTO orderbook_specialorder AS s (id, market_id, stop_ticks, minimum_lots, peak_lots,
        expires_us, partner_id, amended_price_ticks, amended_stop_ticks, reduced_lots, shown_lots,
-       priority_id, priority_index, turn, ran_id)
+       priority_id, priority_index, turn, ran_id, cause)
 SELECT * FROM unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[],
        $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[],
-       $12::bigint[], $13::int[], $14::int[], $15::bigint[])
+       $12::bigint[], $13::int[], $14::int[], $15::bigint[],
+       $16::smallint[])
     ON CONFLICT (id) DO UPDATE
    SET amended_price_ticks =
            coalesce(nullif(excluded.amended_price_ticks, 0), s.amended_price_ticks),
@@ -24,7 +25,8 @@ SELECT * FROM unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[], $5::bi
        priority_index = CASE WHEN excluded.priority_id = 0 THEN s.priority_index
                              ELSE excluded.priority_index END,
        turn = excluded.turn,
-       ran_id = coalesce(nullif(excluded.ran_id, 0), s.ran_id)
+       ran_id = coalesce(nullif(excluded.ran_id, 0), s.ran_id),
+       cause = coalesce(nullif(excluded.cause, 0), s.cause)
 """
 
 
@@ -51,6 +53,7 @@ class SpecialRow:
     priority_index: int = 0
     turn: int = 0
     ran_id: int = 0
+    cause: int = 0
 
 
 def write_special(journey: Journey, rows: Iterable[SpecialRow]) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from django.db import connection
 
 from orderbook.deeds import Deed, Removal, Settling, at
+from orderbook.matching import Cause
 from orderbook.memory import Memory
 
 MICROSECONDS = 1_000_000
@@ -115,7 +116,8 @@ class Switches:
             deeds: list[Deed] = []
             room = at_most
             for market_id, order_ids in ids.items():
-                deeds.append(Removal(self._memory.markets[market_id], order_ids[:room]))
+                trading = self._memory.markets[market_id]
+                deeds.append(Removal(trading, order_ids[:room], Cause.SILENCE))
                 room -= len(order_ids[:room])
             is_over = sum(map(len, ids.values())) <= at_most
             shard = self._memory.shard

@@ -21,6 +21,10 @@ class Market(TypedDict):
     state: str
     tick: int
     lot: int
+    min_price: int
+    max_price: int
+    min_quantity: int
+    max_quantity: int
     maker_fee_bps: int
     taker_fee_bps: int
     last_price: int | None
@@ -154,6 +158,7 @@ class PlacedOrder(TypedDict):
     self_trade: str
     oco: NotRequired[PlacedGuard]
     status: str
+    cancel_reason: NotRequired[str]
     filled_quantity: int
     filled_amount: int
     fee: int
@@ -188,7 +193,9 @@ class Order(TypedDict):
     price: int
     stop_price: int | None
     quantity: int
+    filled_quantity: int
     remaining_quantity: int
+    average_price: str | None
     display_quantity: int | None
     min_quantity: int | None
     expires_at: str | None
@@ -201,7 +208,9 @@ class Order(TypedDict):
     time_in_force: str
     status: str
     refusal: str
+    cancel_reason: str | None
     created_at: str
+    ended_at: str | None
 
 
 class OrderEvent(TypedDict):

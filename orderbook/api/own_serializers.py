@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, cast
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from edge.fields import Id, UtcDateTime
+from edge.ids import time_of
 from orderbook.answers import (
+    CANCEL_REASONS,
     SELF_TRADES,
     SIDES,
     STATES,
     TIMES_IN_FORCE,
     TYPES,
+    cancel_reason,
     moment_of,
     rfc3339,
 )
@@ -70,7 +74,8 @@ class OrderPage(serializers.ListSerializer[Order]):
 class OrderOut(serializers.Serializer[Order]):
     """An order as it stands now, amended or not. What it did not ask for is null.
 
-    `price` is the worst price of an order of any type. `is_triggered` is null but for stops.
+    `price` is the worst price of an order of any type, `average_price` what it paid or got so far
+    for one lot, as a decimal number with four places. `is_triggered` is null but for stops.
     """
 
     order_id = Id(source="id")
@@ -81,7 +86,9 @@ class OrderOut(serializers.Serializer[Order]):
     price = serializers.SerializerMethodField()
     stop_price = serializers.SerializerMethodField()
     quantity = serializers.SerializerMethodField()
+    filled_quantity = serializers.SerializerMethodField()
     remaining_quantity = serializers.SerializerMethodField()
+    average_price = serializers.SerializerMethodField()
     display_quantity = serializers.SerializerMethodField()
     min_quantity = serializers.SerializerMethodField()
     filled_amount = serializers.SerializerMethodField()
@@ -94,7 +101,9 @@ class OrderOut(serializers.Serializer[Order]):
     oco_order_id = serializers.SerializerMethodField()
     status = serializers.SerializerMethodField()
     refusal = serializers.CharField(allow_blank=True)
+    cancel_reason = serializers.SerializerMethodField()
     created_at = UtcDateTime(source="at")
+    ended_at = serializers.SerializerMethodField()
 
     class Meta:
         list_serializer_class = OrderPage
@@ -161,10 +170,23 @@ class OrderOut(serializers.Serializer[Order]):
         ticks = special.amended_price_ticks if special else 0
         return (ticks or order.price_ticks) * self._market(order).tick_minor
 
-    def get_quantity(self, order: Order) -> int:
+    def _wanted_lots(self, order: Order) -> int:
         special = self._special(order)
-        reduced_lots = special.reduced_lots if special else 0
-        return (order.quantity_lots - reduced_lots) * self._market(order).lot_units
+        return order.quantity_lots - (special.reduced_lots if special else 0)
+
+    def _filled_lots(self, order: Order) -> int:
+        return self._wanted_lots(order) - order.remaining_lots
+
+    def get_quantity(self, order: Order) -> int:
+        return self._wanted_lots(order) * self._market(order).lot_units
+
+    def get_filled_quantity(self, order: Order) -> int:
+        return self._filled_lots(order) * self._market(order).lot_units
+
+    @extend_schema_field(serializers.DecimalField(max_digits=20, decimal_places=4, allow_null=True))
+    def get_average_price(self, order: Order) -> str | None:
+        lots = self._filled_lots(order)
+        return f"{Decimal(self.get_filled_amount(order)) / lots:.4f}" if lots else None
 
     def get_remaining_quantity(self, order: Order) -> int:
         waits = order.state == OrderState.OPEN
@@ -186,6 +208,15 @@ class OrderOut(serializers.Serializer[Order]):
     @extend_schema_field(serializers.ChoiceField(list(STATES.values())))
     def get_status(self, order: Order) -> str:
         return STATES[OrderState(order.state)]
+
+    @extend_schema_field(serializers.ChoiceField(list(CANCEL_REASONS.values()), allow_null=True))
+    def get_cancel_reason(self, order: Order) -> str | None:
+        special = self._special(order)
+        return cancel_reason(order.entry_state, order.state, special.cause if special else 0)
+
+    @extend_schema_field(serializers.DateTimeField(allow_null=True))
+    def get_ended_at(self, order: Order) -> str | None:
+        return None if order.ended_id is None else rfc3339(time_of(order.ended_id))
 
 
 class OwnEventOut(serializers.Serializer[OwnEvent]):

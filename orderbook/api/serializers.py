@@ -100,6 +100,10 @@ class MarketOut(serializers.Serializer[Market]):
     state = serializers.ChoiceField(Market.State.choices)
     tick = serializers.IntegerField(source="tick_minor")
     lot = serializers.IntegerField(source="lot_units")
+    min_price = serializers.SerializerMethodField()
+    max_price = serializers.SerializerMethodField()
+    min_quantity = serializers.SerializerMethodField()
+    max_quantity = serializers.SerializerMethodField()
     maker_fee_bps = serializers.IntegerField()
     taker_fee_bps = serializers.IntegerField()
     last_price = serializers.SerializerMethodField()
@@ -112,6 +116,18 @@ class MarketOut(serializers.Serializer[Market]):
     best_bid_of_face_bps = serializers.SerializerMethodField()
     best_ask_of_face_bps = serializers.SerializerMethodField()
     trading_ends_at = serializers.SerializerMethodField()
+
+    def get_min_price(self, market: Market) -> int:
+        return market.least_price_ticks * market.tick_minor
+
+    def get_max_price(self, market: Market) -> int:
+        return market.most_price_ticks * market.tick_minor
+
+    def get_min_quantity(self, market: Market) -> int:
+        return market.least_lots * market.lot_units
+
+    def get_max_quantity(self, market: Market) -> int:
+        return market.most_lots * market.lot_units
 
     @extend_schema_field(MarketFaceValueOut(allow_null=True))
     def get_face_value(self, market: Market) -> Any:

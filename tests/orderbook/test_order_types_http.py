@@ -46,6 +46,7 @@ def test_a_traders_day_with_every_order_type(start_scrip: StartScrip) -> None:
             MARKET, side="buy", type="market", worst_price=1, quantity=1, self_trade="decrement"
         )
         assert (market["status"], market["worst_price"]) == ("cancelled", 1)
+        assert market["cancel_reason"] == "immediate_or_cancel"
         amended = trader.amend_order(MARKET, orders["limit"]["order_id"], remaining_quantity=2)
         assert (amended["kept_place"], amended["remaining_quantity"]) == (True, 2)
         amended = trader.amend_order(MARKET, orders["stop"]["order_id"], stop_price=997)
@@ -72,6 +73,10 @@ def _refusals(client: httpx.Client) -> None:
     ).json()
     assert [each["body"]["code"] for each in beyond["results"]] == ["unknown_order"] * 2
     one = f"{ORDERS}{placed['order_id']}/"
+    odd = client.post(ORDERS, json=order | {"client_order_id": "a/b?#%"})
+    assert odd.status_code == 201
+    cancelled = client.delete(f"{ORDERS}by-client-id/a%2Fb%3F%23%25/")
+    assert (cancelled.status_code, cancelled.json()["status"]) == (200, "cancelled")
     for method, path, body, status, code in (
         ("PATCH", one, {}, 400, "invalid_request"),
         ("PATCH", one, {"price": 0}, 400, "invalid_request"),
