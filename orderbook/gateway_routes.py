@@ -113,7 +113,7 @@ def routes(directory: MarketDirectory) -> list[Route]:
     """The market's routes."""
     drafts = Drafts(directory)
     scope, first = "orders:write", Priority.CANCEL
-    one, by_client_id = ORDERS + "{order_id}/", ORDERS + "by-client-id/{client_order_id}/"
+    one, by_client_id = ORDERS + "{order_id}/", ORDERS + "by-client-id/{client_order_id*}/"
     return [
         Route("POST", ORDERS, scope=scope, draft=drafts.place),
         Route(

@@ -17,6 +17,7 @@ urlpatterns = [
     path("orders/", owners.Orders.as_view()),
     path("orders/events/", owners.OwnEvents.as_view()),
     path("orders/events/position/", owners.OwnPosition.as_view()),
+    path("orders/by-client-id/<path:client_order_id>/", owners.OneOrderByName.as_view()),
     path("orders/<id:order_id>/", owners.OneOrder.as_view()),
     path("fills/", owners.Fills.as_view()),
     path("busts/", busts.Busts.as_view()),

@@ -188,6 +188,10 @@ class AsyncScrip:
         """One of one's own orders as it stands now."""
         return await self.send(calls.order(order_id))
 
+    async def order_by_client_id(self, client_order_id: str) -> types.Order:
+        """One of one's own orders as it stands now, by one's own name for it."""
+        return await self.send(calls.order_by_client_id(client_order_id))
+
     def order_events(self, *, after: int) -> AsyncIterator[types.OrderEvent]:
         """What happened to one's own orders after a sequence, in order."""
         return self.pages(calls.order_events(after))

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 
 from scripclient import types
 
@@ -36,6 +37,11 @@ def _given(**query: Any) -> dict[str, Any]:
     """The parameters that were given. `since` stands for `from`, which is a word of Python."""
     named = {("from" if name == "since" else name): value for name, value in query.items()}
     return {name: value for name, value in named.items() if value is not None}
+
+
+def _segment(text: str) -> str:
+    """A part of a path: a client's own name for an order may hold any visible sign."""
+    return quote(text, safe="")
 
 
 def _write(path: str, body: Mapping[str, Any], key: str) -> Call[Any]:
@@ -112,7 +118,7 @@ def cancel_order(code: str, order_id: str) -> Call[types.Json]:
 
 
 def cancel_by_client_id(code: str, client_order_id: str) -> Call[types.Json]:
-    return Call("DELETE", f"/markets/{code}/orders/by-client-id/{client_order_id}/")
+    return Call("DELETE", f"/markets/{code}/orders/by-client-id/{_segment(client_order_id)}/")
 
 
 def orders(**asked: Any) -> Page[types.Order]:
@@ -121,6 +127,10 @@ def orders(**asked: Any) -> Page[types.Order]:
 
 def order(order_id: str) -> Call[types.Order]:
     return Call("GET", f"/orders/{order_id}/")
+
+
+def order_by_client_id(client_order_id: str) -> Call[types.Order]:
+    return Call("GET", f"/orders/by-client-id/{_segment(client_order_id)}/")
 
 
 def order_events(after: int) -> Page[types.OrderEvent]:

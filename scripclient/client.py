@@ -186,6 +186,10 @@ class Scrip:
         """One of one's own orders as it stands now."""
         return self.send(calls.order(order_id))
 
+    def order_by_client_id(self, client_order_id: str) -> types.Order:
+        """One of one's own orders as it stands now, by one's own name for it."""
+        return self.send(calls.order_by_client_id(client_order_id))
+
     def order_events(self, *, after: int) -> Iterator[types.OrderEvent]:
         """What happened to one's own orders after a sequence, in order."""
         return self.pages(calls.order_events(after))

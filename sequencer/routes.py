@@ -157,9 +157,13 @@ class RouteTable:
 
 
 def _compile(pattern: str) -> re.Pattern[str]:
-    """Turn `/orders/{order_id}` into a regular expression; a value is one short segment."""
-    literal = re.escape(pattern).replace(r"\{", "{").replace(r"\}", "}")
-    return re.compile(re.sub(r"{(\w+)}", rf"(?P<\1>[^/]{{1,{LONGEST_SEGMENT}}})", literal))
+    """Turn `/orders/{order_id}` into a regular expression; a value is one short segment.
+
+    A value written `{name*}` may hold slashes: the path was unquoted before.
+    """
+    literal = re.escape(pattern).replace(r"\{", "{").replace(r"\}", "}").replace(r"\*", "*")
+    with_slashes = re.sub(r"{(\w+)\*}", rf"(?P<\1>.{{1,{LONGEST_SEGMENT}}})", literal)
+    return re.compile(re.sub(r"{(\w+)}", rf"(?P<\1>[^/]{{1,{LONGEST_SEGMENT}}})", with_slashes))
 
 
 def read_json(body: bytes, decoder: msgspec.json.Decoder[Body]) -> Body:

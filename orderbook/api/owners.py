@@ -17,7 +17,13 @@ from edge.fields import checked_query
 from edge.pagination import CursorPage, Page, page, read_limit, write_cursor
 from orderbook.api.own_serializers import OrderOut, OwnEventOut, OwnFillOut, PositionOut
 from orderbook.api.serializers import FillQuery, OrderQuery, SequenceQuery
-from orderbook.market_data.owners import own_events_after, own_fills, own_orders, own_sequence
+from orderbook.market_data.owners import (
+    own_events_after,
+    own_fills,
+    own_order_named,
+    own_orders,
+    own_sequence,
+)
 from orderbook.models import Fill, Market, Order, OwnEvent
 
 MARKETS_AT_MOST = 1000
@@ -68,6 +74,19 @@ class OneOrder(APIView):
     @extend_schema(operation_id="orders_read", responses=OrderOut)
     def get(self, request: Request, order_id: int) -> Response:
         order = Order.objects.of(_person_id(request)).filter(pk=order_id).first()
+        if order is None:
+            raise Http404
+        return Response(OrderOut(order, context={"markets": _markets_by_id()}).data)
+
+
+class OneOrderByName(APIView):
+    """One of one's own orders, by its `client_order_id`."""
+
+    permission_classes = (READ_ORDERS,)
+
+    @extend_schema(operation_id="orders_read_by_client_id", responses=OrderOut)
+    def get(self, request: Request, client_order_id: str) -> Response:
+        order = own_order_named(_person_id(request), client_order_id)
         if order is None:
             raise Http404
         return Response(OrderOut(order, context={"markets": _markets_by_id()}).data)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db.models import QuerySet
 
 from edge.ids import LARGEST_ID, batch_of, first_id, first_id_at
+from orderbook.commands import client_order_digest
 from orderbook.market_data.books import ChangesGone, SequenceUnknown
-from orderbook.models import Fill, Order, OrderState, OwnEvent, OwnFeed
+from orderbook.models import ClientOrder, Fill, Order, OrderState, OwnEvent, OwnFeed
 
 SIDES = {"buy": 1, "sell": 2}
 STATES = {state.name.lower(): state for state in OrderState}
@@ -26,6 +28,13 @@ def own_orders(user_id: int, asked: Mapping[str, Any]) -> QuerySet[Order]:
     if "status" in asked:
         found = found.filter(state=STATES[asked["status"]])
     return found
+
+
+def own_order_named(user_id: int, client_order_id: str) -> Order | None:
+    """The order that somebody placed under a name of their own, however long ago."""
+    digest = client_order_digest(user_id, client_order_id)
+    named = ClientOrder.objects.filter(digest=UUID(bytes=digest)).first()
+    return None if named is None else Order.objects.filter(pk=named.order_id).first()
 
 
 def own_fills(user_id: int, asked: Mapping[str, Any]) -> list[QuerySet[Fill]]:

@@ -282,6 +282,29 @@ def test_own_orders_by_status_market_and_side(floor: Floor) -> None:
         assert floor.refused("/api/v1/orders/", who="ann", **query) == (400, "invalid_request")
 
 
+def test_an_own_order_is_found_by_its_owners_name_for_it(floor: Floor) -> None:
+    venue = floor.venue
+    [placed] = venue.run(venue.place("ann", "buy", 495, 2, cid="a/b#1"))
+    found = floor.get("/api/v1/orders/by-client-id/a%2Fb%231/", who="ann")
+    assert found == floor.get(f"/api/v1/orders/{placed['order_id']}/", who="ann")
+    assert (found["order_id"], found["client_order_id"]) == (placed["order_id"], "a/b#1")
+    for who, name in (("sam", "a%2Fb%231"), ("ann", "other"), ("ann", "x" * 300)):
+        path = f"/api/v1/orders/by-client-id/{name}/"
+        assert floor.refused(path, who=who) == (404, "not_found")
+
+
+def test_a_market_says_what_it_takes() -> None:
+    market = Venue(
+        tick_minor=5, lot_units=2, least_lots=3, most_lots=50, least_price_ticks=2,
+        most_price_ticks=400,
+    ).market  # fmt: skip
+    terms = Client().get(f"/api/v1/markets/{market.code}/").json()
+    assert {name: terms[name] for name in ("tick", "lot", "min_price", "max_price")} == {
+        "tick": 5, "lot": 2, "min_price": 10, "max_price": 2000,
+    }  # fmt: skip
+    assert (terms["min_quantity"], terms["max_quantity"]) == (6, 100)
+
+
 MANY_ORDERS = """
 INSERT INTO orderbook_order (id, market_id, user_id, side, time_in_force, price_ticks,
     quantity_lots, client_order_id, entry_state, refusal, taken_lots, taken_minor,

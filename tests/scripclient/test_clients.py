@@ -95,6 +95,22 @@ def test_what_never_answers_is_given_up() -> None:
     assert len(asked) == answers.TRIES
 
 
+def test_an_own_name_for_an_order_may_hold_any_sign() -> None:
+    asked: list[bytes] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.raw_path)
+        return httpx.Response(200, json={"order_id": "7"})
+
+    client = client_of(answer)
+    client.order_by_client_id("a/b?#%")
+    client.cancel_by_client_id("X.PTS", "a/b?#%")
+    assert asked == [
+        b"/api/v1/orders/by-client-id/a%2Fb%3F%23%25/",
+        b"/api/v1/markets/X.PTS/orders/by-client-id/a%2Fb%3F%23%25/",
+    ]
+
+
 def test_lists_go_on_to_the_last_page() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         assert request.url.path == "/api/v1/fills/"
