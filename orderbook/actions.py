@@ -17,10 +17,19 @@ from orderbook.memory import terms_of
 from orderbook.models import DeadMansSwitch, Instruction, Market, TradingLimit
 from sequencer.commands import LARGEST_SHARD
 from sequencer.models import Shard
+from wallet.freezing import check_reason
 from wallet.ownership_rules import LONGEST_HOLDING_S
 
 LONGEST_S = 86_400
 Deed = Instruction.Deed
+TIMES = frozenset(
+    {
+        "opens_at", "closes_at", "auction_s", "halt_s", "static_band_bps", "dynamic_band_bps",
+        "minimum_life_s",
+    }
+)  # fmt: skip
+SIZES = frozenset({"least_lots", "most_lots", "least_price_ticks", "most_price_ticks"})
+"""What new orders may be; those that wait already stay."""
 FREE_ARGUMENTS = {
     Deed.OPEN: {"seconds"}, Deed.RESUME: {"seconds"}, Deed.CALL: {"seconds"},
     Deed.HALT: {"seconds"}, Deed.CANCEL: {"user_id", "side", "order_id"}, Deed.MOVE: {"shard"},
@@ -68,7 +77,7 @@ def check_terms(market: Market) -> None:
 
 
 @transaction.atomic
-def open_market(market: Market, *, actor: AbstractBaseUser | None) -> Market:
+def open_market(market: Market, *, actor: AbstractBaseUser | None, reason: str = "") -> Market:
     """Make a new market: open at once, or scheduled, as its state says. Audited.
 
     The writer of its shard knows it with the next batch. Its assets, sizes and fees are fixed
@@ -80,7 +89,7 @@ def open_market(market: Market, *, actor: AbstractBaseUser | None) -> Market:
     market.save(force_insert=True)
     audit.record(
         actor=actor, action="market.open", object_type="market", object_id=market.code,
-        after={"state": str(market.state)},
+        reason=reason, after={"state": str(market.state)},
     )  # fmt: skip
     return market
 
@@ -90,14 +99,12 @@ def reschedule(
     market_id: int, *, reason: str, actor: AbstractBaseUser | None, **times: Any
 ) -> Market:
     """Change when a market opens and closes, how long its auctions and halts last, its bands,
-    and how much life its units must have left.
+    how much life its units must have left, its name, and how large orders may be.
 
     The writer goes by it from the next batch on. Audited. Refused for a closed market.
     """
-    assert times.keys() <= {
-        "opens_at", "closes_at", "auction_s", "halt_s", "static_band_bps", "dynamic_band_bps",
-        "minimum_life_s",
-    }  # fmt: skip
+    assert times.keys() <= {"name", *TIMES, *SIZES}
+    check_reason(reason)
     market = Market.objects.select_for_update().get(pk=market_id)
     _refuse_closed(market)
     before = {name: str(getattr(market, name)) for name in times}
@@ -133,6 +140,7 @@ def instruct(
     without it lasts until it is resumed). `user_id`, `side` (1 buy, 2 sell), `order_id`:
     which orders to cancel; none of them: all. `shard`: where to move.
     """
+    check_reason(reason)
     market = Market.objects.get(pk=market_id)
     _refuse_closed(market)
     _check_arguments(market, deed, arguments)
@@ -174,6 +182,7 @@ def set_limit(
 
     What waits already stays; only new orders are refused. Known to the writers in a second.
     """
+    check_reason(reason)
     known = TradingLimit.objects.select_for_update().filter(
         **({"user_id": user_id} if user_id else {"user__isnull": True})
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
@@ -15,22 +17,21 @@ from unfold.admin import ModelAdmin
 from accounts.models import User
 from edge.admin import ReadOnlyAdmin
 from edge.problems import Refusal
-from edge.reasons import do_with_reason
+from edge.reasons import ReasonForm, do_with_reason
 from orderbook import busts
 from orderbook.actions import check_terms, instruct, open_market, reschedule, set_limit
 from orderbook.models import Bust, DeadMansSwitch, Fill, Instruction, Market, Order, TradingLimit
+from sequencer.models import Shard
 
 Deed = Instruction.Deed
 TERMS = (
     "code", "base_asset", "quote_asset", "tick_minor", "lot_units", "maker_fee_bps",
     "taker_fee_bps",
 )  # fmt: skip
-
-
-TIMES = (
-    "opens_at", "closes_at", "auction_s", "halt_s", "static_band_bps", "dynamic_band_bps",
-    "minimum_life_s",
-)  # fmt: skip
+MOVE = "move_to_"
+MOST_SHARDS_SHOWN = 32
+NOT_STORED = ("starts", "reason")
+"""What the form asks beside a market's fields."""
 QUESTIONS = {
     Deed.OPEN: "Begin the opening auction of these markets?",
     Deed.HALT: "Halt these markets, until somebody resumes them?",
@@ -43,7 +44,9 @@ QUESTIONS = {
 
 
 class MarketForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable
-    """A market's terms, checked as a whole."""
+    """A market's terms, checked as a whole, and why they are set."""
+
+    reason = ReasonForm.base_fields["reason"]
 
     starts = forms.ChoiceField(
         choices=[("open", "open at once"), ("scheduled", "scheduled")],
@@ -56,13 +59,14 @@ class MarketForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
         fields = (
             "code", "name", "base_asset", "quote_asset", "tick_minor", "lot_units", "least_lots",
             "most_lots", "least_price_ticks", "most_price_ticks", "maker_fee_bps",
-            "taker_fee_bps", "shard", *TIMES,
+            "taker_fee_bps", "shard", "opens_at", "closes_at", "auction_s", "halt_s",
+            "static_band_bps", "dynamic_band_bps", "minimum_life_s",
         )  # fmt: skip
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if not self.errors:
-            known = {name: value for name, value in cleaned.items() if name != "starts"}
+            known = {name: cleaned[name] for name in cleaned if name not in NOT_STORED}
             market = Market(**{**_plain(self.instance), **known})
             try:
                 check_terms(market)
@@ -93,17 +97,38 @@ class MarketAdmin(ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Market | None = None) -> bool:
         return False
 
+    def has_change_permission(self, request: HttpRequest, obj: Market | None = None) -> bool:
+        is_over = obj is not None and obj.state in (Market.State.CLOSING, Market.State.CLOSED)
+        return super().has_change_permission(request, obj) and not is_over
+
+    def get_fields(self, request: HttpRequest, obj: Market | None = None) -> Any:
+        """A market starts once, and only a change has a reason."""
+        fields = list(super().get_fields(request, obj))
+        gone = set() if obj is None else {"starts"}
+        if obj is not None and not self.has_change_permission(request, obj):
+            gone = set(NOT_STORED)
+        return [name for name in fields if name not in gone]
+
     def save_model(self, request: HttpRequest, obj: Market, form: Any, change: bool) -> None:
+        asked, actor = form.cleaned_data, _clerk(request)
         if not change:
-            obj.state = Market.State(form.cleaned_data.get("starts") or Market.State.OPEN)
-            open_market(obj, actor=_clerk(request))
+            obj.state = Market.State(asked.get("starts") or Market.State.OPEN)
+            open_market(obj, actor=actor, reason=asked["reason"])
             return
-        changed = {name: form.cleaned_data[name] for name in form.changed_data if name in TIMES}
+        changed = {name: asked[name] for name in form.changed_data if name not in NOT_STORED}
         if changed:
-            reschedule(obj.pk, reason="in the admin", actor=_clerk(request), **changed)
-        rest = [name for name in form.changed_data if name not in (*TIMES, "starts")]
-        if rest:
-            obj.save(update_fields=rest)
+            reschedule(obj.pk, reason=asked["reason"], actor=actor, **changed)
+
+    def get_actions(self, request: HttpRequest) -> Any:
+        """Besides the deeds: a move to each shard whose writer runs, if there are several."""
+        actions = super().get_actions(request)
+        running = Shard.objects.filter(state=Shard.State.RUNNING).order_by("pk")
+        shards = [shard.pk for shard in running[:MOST_SHARDS_SHOWN]]
+        if len(shards) > 1 and self.has_change_permission(request):
+            for shard in shards:
+                name = f"{MOVE}{shard}"
+                actions[name] = (partial(_move_to, shard), name, f"Move to shard {shard}…")
+        return actions
 
     @admin.action(description="Begin opening auction…", permissions=["change"])
     def begin(self, request: HttpRequest, queryset: QuerySet[Market]) -> HttpResponse | None:
@@ -136,13 +161,7 @@ class MarketAdmin(ModelAdmin):
     def _instruct(
         self, request: HttpRequest, queryset: QuerySet[Market], deed: Deed, action: str
     ) -> HttpResponse | None:
-        def do(ids: list[int], reason: str) -> str:
-            for market_id in ids:
-                instruct(market_id, deed, reason=reason, actor=_clerk(request))
-            return f"{len(ids)} asked to {deed.label}; see the instructions for what came of it."
-
-        question = QUESTIONS[deed]
-        return do_with_reason(self, request, queryset, action=action, question=question, do=do)
+        return _ask(self, request, queryset, deed, action, QUESTIONS[deed])
 
 
 @admin.register(Instruction)
@@ -166,6 +185,14 @@ class TradingLimitAdmin(ModelAdmin):
 
     list_display = ("__str__", "most_open_orders", "most_open_notional", "reason")
     autocomplete_fields = ("user",)
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        if "reason" in form.base_fields:
+            form.base_fields["reason"].required = True
+        return form
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return ("user",) if obj is not None else ()
@@ -293,6 +320,33 @@ class BustAdmin(ReadOnlyAdmin):
         if not request.user.has_perm("orderbook.bust_trade"):
             raise PermissionDenied
         return do_with_reason(self, request, queryset, action=action, question=question, do=do)
+
+
+def _ask(
+    admin: ModelAdmin,
+    request: HttpRequest,
+    queryset: QuerySet[Market],
+    deed: Deed,
+    action: str,
+    question: str,
+    **arguments: int,
+) -> HttpResponse | None:
+    """Ask for a reason, then leave an instruction for each of the markets; all or none."""
+
+    def do(ids: list[int], reason: str) -> str:
+        with transaction.atomic():
+            for market_id in ids:
+                instruct(market_id, deed, reason=reason, actor=_clerk(request), **arguments)
+        return f"{len(ids)} asked to {deed.label}; see the instructions for what came of it."
+
+    return do_with_reason(admin, request, queryset, action=action, question=question, do=do)
+
+
+def _move_to(
+    shard: int, admin: ModelAdmin, request: HttpRequest, queryset: QuerySet[Market]
+) -> HttpResponse | None:
+    question = f"Move these markets to shard {shard}, orders and all, while they trade?"
+    return _ask(admin, request, queryset, Deed.MOVE, f"{MOVE}{shard}", question, shard=shard)
 
 
 def _clerk(request: HttpRequest) -> User:

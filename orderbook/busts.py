@@ -25,7 +25,7 @@ from edge.problems import Refusal
 from live import outbox
 from live.events import Event
 from orderbook.models import Bust, Fill, Market
-from wallet.freezing import LONGEST_REASON, ReasonMissing
+from wallet.freezing import LONGEST_REASON, check_reason
 from wallet.models import Account
 from wallet.trades import Leg, legs_of_commit, reverse_together
 
@@ -100,7 +100,7 @@ def request_bust(
     fill_id: int, *, actor: AbstractBaseUser, reason: str, ip: str | None = None
 ) -> Bust:
     """Ask that a trade be undone, and say why. Nothing moves yet. Audited."""
-    _check_reason(reason)
+    check_reason(reason)
     fill = Fill.objects.filter(pk=fill_id).first()
     if fill is None:
         raise TradeUnknown
@@ -119,7 +119,7 @@ def request_bust(
 @transaction.atomic
 def reject(bust_id: int, *, actor: AbstractBaseUser, note: str, ip: str | None = None) -> Bust:
     """Turn down a bust that somebody else asked for. It may be asked for anew."""
-    _check_reason(note)
+    check_reason(note)
     bust = _locked_open(bust_id, actor)
     bust.note = note
     _decide(bust, State.REJECTED, actor)
@@ -216,11 +216,6 @@ def _decide(bust: Bust, state: Bust.State, actor: AbstractBaseUser) -> None:
     bust.decided_by_id = actor.pk
     bust.decided_at = timezone.now()
     bust.save()
-
-
-def _check_reason(reason: str) -> None:
-    if not reason.strip() or len(reason) > LONGEST_REASON or "\x00" in reason:
-        raise ReasonMissing
 
 
 def _told(bust: Bust, fill: Fill) -> Event:

@@ -84,7 +84,7 @@ def close(
     may be closed.
     """
     account = locked(account_id)
-    _check_reason(reason)
+    check_reason(reason)
     if account.status == Status.CLOSED:
         raise AccountStatusDiffers("The account is closed already.")
     if account.balance or account.held or account.incoming:
@@ -108,7 +108,7 @@ def change_limits(
     Refused when what is on the account now would break the new limit.
     """
     account = locked(account_id)
-    _check_reason(reason)
+    check_reason(reason)
     if account.status == Status.CLOSED:
         raise AccountStatusDiffers("The account is closed.")
     check_limits(floor, ceiling, largest_debit)
@@ -133,7 +133,7 @@ def change_kind_limits(
 ) -> AccountKind:
     """Set the limits that accounts of this kind are opened with; open accounts keep theirs."""
     kind = AccountKind.objects.select_for_update(no_key=True).get(pk=kind_code)
-    _check_reason(reason)
+    check_reason(reason)
     check_limits(floor, ceiling, largest_debit)
     if (floor is not None and floor > 0) or (ceiling is not None and ceiling < 0):
         raise LimitInvalid("A new account is empty, and these limits do not allow that.")
@@ -186,7 +186,7 @@ def _change_status(
     ip: str | None,
 ) -> Account:
     account = locked(account_id)
-    _check_reason(reason)
+    check_reason(reason)
     if account.status != expected:
         now = Status(account.status).name.lower()
         raise AccountStatusDiffers(
@@ -195,7 +195,8 @@ def _change_status(
     return _save(account, verb, {"status": wanted.value}, actor, reason, ip)
 
 
-def _check_reason(reason: str) -> None:
+def check_reason(reason: str) -> None:
+    """Refuse a deed that says nothing about its why, or too much."""
     if not reason.strip() or len(reason) > LONGEST_REASON or "\x00" in reason:
         raise ReasonMissing
 

@@ -11,8 +11,11 @@ from django.test import Client
 from accounts.actions import create_key
 from accounts.models import User
 from edge.models import AuditEvent
+from orderbook.actions import instruct, reschedule, set_limit
 from orderbook.models import DeadMansSwitch, Instruction, Market, Order, TradingLimit
+from sequencer.models import Shard
 from tests.orderbook.venue import Venue
+from wallet.freezing import ReasonMissing
 from wallet.models import Asset
 
 pytestmark = pytest.mark.django_db
@@ -138,6 +141,48 @@ def test_operators_ask_with_a_reason_and_see_what_came_of_it(
     assert venue.state == "closed"
 
 
+def test_an_operator_moves_a_market_to_a_shard_whose_writer_runs(
+    venue: Venue, client: Client, boss: User
+) -> None:
+    here, there = venue.market.shard, venue.market.shard + 1
+    Shard.objects.update_or_create(id=here, defaults={"state": Shard.State.RUNNING})
+    assert f"Move to shard {there}" not in client.get("/admin/orderbook/market/").content.decode()
+    Shard.objects.update_or_create(id=there, defaults={"state": Shard.State.RUNNING})
+    assert f"Move to shard {there}" in client.get("/admin/orderbook/market/").content.decode()
+    assert "name another shard" in act(client, "market", f"move_to_{here}", venue.market.pk)
+    assert "1 asked to move" in act(client, "market", f"move_to_{there}", venue.market.pk)
+    venue.keep_up()
+    venue.market.refresh_from_db()
+    assert venue.market.shard == there
+    asked = Instruction.objects.get()
+    assert (asked.outcome, asked.reason) == (f"on shard {there}", "because of a test")
+
+
+def test_a_closed_market_is_read_only(venue: Venue, client: Client, boss: User) -> None:
+    venue.ask("close")
+    venue.keep_up()
+    page = f"/admin/orderbook/market/{venue.market.pk}/change/"
+    assert client.get(page).status_code == 200
+    assert client.post(page, {"halt_s": 3}).status_code == 403
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "x" * 501, "a\x00b"])
+def test_nobody_runs_a_market_without_saying_why(venue: Venue, reason: str) -> None:
+    deeds = (
+        lambda: instruct(venue.market.pk, Instruction.Deed.HALT, reason=reason, actor=None),
+        lambda: reschedule(venue.market.pk, reason=reason, actor=None, halt_s=3),
+        lambda: set_limit(
+            None, most_open_orders=1, most_open_notional=None, reason=reason, actor=None
+        ),
+    )
+    for deed in deeds:
+        with pytest.raises(ReasonMissing):
+            deed()
+    assert not Instruction.objects.exists()
+    venue.keep_up()
+    assert (venue.state, venue.market.halt_s) == ("open", 60)
+
+
 def test_an_operator_cancels_on_behalf(venue: Venue, client: Client, boss: User) -> None:
     [placed] = venue.run(venue.place("sam", "sell", 500, 10))
     assert "1 of 1 asked" in act(client, "order", "cancel", int(placed["order_id"]))
@@ -151,12 +196,23 @@ def test_an_operator_changes_times_and_limits(venue: Venue, client: Client, boss
     form = client.get(page).context["adminform"].form
     fields = {name: form[name].value() for name in form.fields if name != "starts"}
     known = {name: value for name, value in fields.items() if value is not None}
-    answer = client.post(page, {**known, "auction_s": 45})
+    wanted = {**known, "auction_s": 45, "most_lots": 500}
+    assert "reason" in client.post(page, wanted).context["adminform"].form.errors
+    answer = client.post(page, {**wanted, "reason": "calmer days"})
     assert answer.status_code == 302, answer.context["adminform"].form.errors
     venue.market.refresh_from_db()
-    assert venue.market.auction_s == 45
-    assert AuditEvent.objects.filter(action="market.reschedule").exists()
+    assert (venue.market.auction_s, venue.market.most_lots) == (45, 500)
+    [trail] = AuditEvent.objects.filter(action="market.reschedule")
+    assert (trail.reason, trail.actor_name) == ("calmer days", boss.get_username())
+    assert trail.after == {"auction_s": "45", "most_lots": "500"}
+    [refused] = venue.run(venue.place("sam", "sell", 500, 1002))
+    assert refused["code"] == "quantity_too_large"
     everybodys = TradingLimit.objects.get(user=None)
+    answer = client.post(
+        f"/admin/orderbook/tradinglimit/{everybodys.pk}/change/",
+        {"most_open_orders": 7, "most_open_notional": "", "reason": ""},
+    )
+    assert "reason" in answer.context["adminform"].form.errors
     answer = client.post(
         f"/admin/orderbook/tradinglimit/{everybodys.pk}/change/",
         {"most_open_orders": 7, "most_open_notional": "", "reason": "calmer"},
@@ -182,14 +238,22 @@ def test_a_market_from_the_terminal(venue: Venue, by_hand: None, capsys: Any) ->
     call_command(
         "market", "create", "NEW.PTS", "--base", "NEW", "--quote", venue.points.code,
         "--scheduled", "--auction-s", "0", "--shard", str(venue.market.shard),
-        "--opens-at", "2099-01-01T00:00:00+00:00",
+        "--opens-at", "2099-01-01T00:00:00+00:00", "--max-quantity", "50", "--min-price", "4",
+        "--tick", "2", "--reference-price", "100", "--static-band-bps", "1000", *why,
     )  # fmt: skip
+    [trail] = AuditEvent.objects.filter(action="market.open", object_id="NEW.PTS")
+    assert (trail.actor_name, trail.reason) == (venue.people["sam"].get_username(), "a test")
     call_command("market", "schedule", "NEW.PTS", "--halt-s", "5", *why)
     call_command("market", "begin", "NEW.PTS", *why)
     venue.market = Market.objects.get(code="NEW.PTS")
     venue.keep_up()
     assert venue.state == "open"
     assert venue.market.halt_s == 5
+    terms = (venue.market.most_lots, venue.market.least_price_ticks, venue.market.reference_ticks)
+    assert terms == (50, 2, 50)
+    call_command("market", "schedule", "NEW.PTS", "--max-quantity", "40", *why)
+    venue.market.refresh_from_db()
+    assert venue.market.most_lots == 40
     call_command("market", "halt", "NEW.PTS", "--seconds", "60", *why)
     call_command("market", "cancel", "NEW.PTS", "--user", by, "--side", "buy", *why)
     venue.keep_up()
@@ -198,6 +262,8 @@ def test_a_market_from_the_terminal(venue: Venue, by_hand: None, capsys: Any) ->
     assert "NEW.PTS" in capsys.readouterr().out
     for wrong in (
         ("schedule", "NEW.PTS", *why),
+        ("schedule", "NEW.PTS", "--min-price", "3", *why),
+        ("halt", "NEW.PTS", "--reason", " ", "--by", by),
         ("schedule", "NEW.PTS", "--auction-s", "-1", *why),
         ("schedule", "NEW.PTS", "--closes-at", "2000-01-01T00:00:00+00:00", *why),
         ("move", "NEW.PTS", "--to", "4095", *why),

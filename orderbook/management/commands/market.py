@@ -35,6 +35,13 @@ TIMES = {
     "static_band_bps": "how far from the last auction orders may be, in basis points",
     "dynamic_band_bps": "how far from the last trade the next may be, in basis points",
 }
+SIZES = {
+    "min_quantity": ("least_lots", "lot_units", "the smallest order, in base units"),
+    "max_quantity": ("most_lots", "lot_units", "the largest order, in base units"),
+    "min_price": ("least_price_ticks", "tick_minor", "the lowest price, in quote minor units"),
+    "max_price": ("most_price_ticks", "tick_minor", "the highest price, in quote minor units"),
+}
+"""An option, the field it sets, and what one of the field's steps is."""
 SIDES = {"buy": 1, "sell": 2}
 
 
@@ -78,12 +85,19 @@ class Command(BaseCommand):
         parser.add_argument("--taker-fee-bps", type=int, default=0)
         parser.add_argument("--shard", type=int, default=0)
         parser.add_argument("--scheduled", action="store_true", help="takes no orders yet")
+        parser.add_argument(
+            "--reference-price", type=int, help="what bands are around before the first auction"
+        )
+        parser.add_argument("--reason", default="", help="for the audit trail")
+        parser.add_argument("--by", metavar="HANDLE", help="who decides it")
         self._add_times(parser)
 
     def _add_times(self, parser: CommandParser) -> None:
         parser.add_argument("--opens-at", type=_moment, help="ISO 8601 with a time zone")
         parser.add_argument("--closes-at", type=_moment)
         for name, text in TIMES.items():
+            parser.add_argument(f"--{name.replace('_', '-')}", type=int, help=text)
+        for name, (_, _, text) in SIZES.items():
             parser.add_argument(f"--{name.replace('_', '-')}", type=int, help=text)
 
     def _add_asked(self, parser: CommandParser) -> None:
@@ -116,17 +130,21 @@ class Command(BaseCommand):
             state=Market.State.SCHEDULED if options["scheduled"] else Market.State.OPEN,
             **_times(options),
         )
+        _set_sizes(market, options)
+        if options["reference_price"] is not None:
+            market.reference_ticks = _whole(options["reference_price"], market.tick_minor, "price")
+        actor = _person(options["by"]) if options["by"] else None
         try:
-            open_market(market, actor=None)
+            open_market(market, actor=actor, reason=options["reason"])
         except IntegrityError as error:
             raise CommandError(f"the market cannot be opened so: {error}".split("\n")[0]) from None
         self.stdout.write(f"market {market.code} is {market.state}")
 
     def schedule(self, options: dict[str, Any]) -> None:
-        times = _times(options)
+        market = _market(options["code"])
+        times = _times(options) | _set_sizes(market, options)
         if not times:
             raise CommandError("say what to change")
-        market = _market(options["code"])
         reschedule(market.pk, reason=options["reason"], actor=_person(options["by"]), **times)
         for name, value in times.items():
             self.stdout.write(f"market {market.code}: {name} {value}")
@@ -188,6 +206,23 @@ def _times(options: dict[str, Any]) -> dict[str, Any]:
     """The times and bands that were given."""
     names = ("opens_at", "closes_at", *TIMES)
     return {name: options[name] for name in names if options[name] is not None}
+
+
+def _set_sizes(market: Market, options: dict[str, Any]) -> dict[str, int]:
+    """Set what the market's orders may be, as far as it is given; the fields that changed."""
+    changed = {}
+    for name, (field, step, _) in SIZES.items():
+        if options[name] is not None:
+            changed[field] = _whole(options[name], getattr(market, step), name)
+            setattr(market, field, changed[field])
+    return changed
+
+
+def _whole(amount: int, step: int, name: str) -> int:
+    """Count the ticks or lots in an amount; refused if it is no whole number of them."""
+    if amount < 1 or amount % step:
+        raise CommandError(f"{name.replace('_', ' ')}: {amount} is no multiple of {step}")
+    return amount // step
 
 
 def _moment(text: str) -> datetime:
