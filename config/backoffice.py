@@ -117,6 +117,10 @@ THEME: dict[str, Any] = {
                     _list("Orders", "receipt_long", "orderbook.order"),
                     _list("Fills", "handshake", "orderbook.fill"),
                     _list("Busts", "undo", "orderbook.bust"),
+                    _list("Instructions", "campaign", "orderbook.instruction"),
+                    _list("Trading limits", "speed", "orderbook.tradinglimit"),
+                    _list("Dead man's switches", "timer_off", "orderbook.deadmansswitch"),
+                    _list("Waiting rooms", "hourglass_top", "sequencer.waitingroom"),
                 ],
             },
             {

@@ -31,7 +31,7 @@ class ShardAdmin(ReadOnlyAdmin):
 
     list_display = (
         "id", "state", "silent_s", "waiting_entries", "last_batch_size", "average_batch",
-        "last_commit_ms", "commands", "batches", "epoch", "position",
+        "commit_ms", "commands", "batches", "epoch", "position",
     )  # fmt: skip
     ordering = ("id",)
 
@@ -50,6 +50,10 @@ class ShardAdmin(ReadOnlyAdmin):
                 return str(client.xlen(stream_key(shard.pk)))
         except redis.RedisError:
             return "unknown"
+
+    @admin.display(description="last commit ms", ordering="last_commit_ms")
+    def commit_ms(self, shard: Shard) -> str:
+        return f"{shard.last_commit_ms:.1f}"
 
     @admin.display(description="average batch")
     def average_batch(self, shard: Shard) -> str:

@@ -141,6 +141,25 @@ def test_operators_ask_with_a_reason_and_see_what_came_of_it(
     assert venue.state == "closed"
 
 
+def test_operators_read_orders_and_fills_by_name(
+    venue: Venue, client: Client, boss: User, django_assert_max_num_queries: Any
+) -> None:
+    sam, bea = venue.people["sam"].handle, venue.people["bea"].handle
+    venue.run(venue.place("sam", "sell", 500, 10), venue.place("bea", "buy", 500, 12, tif="ioc"))
+    with django_assert_max_num_queries(12):
+        shown = client.get("/admin/orderbook/order/").content.decode()
+    for words in (venue.market.code, f"@{sam}", f"@{bea}", "limit, ioc", "immediate or cancel"):
+        assert words in shown
+    found = client.get(f"/admin/orderbook/order/?q=@{sam}").content.decode()
+    assert f"@{sam}" in found and f"@{bea}" not in found
+    shown = client.get("/admin/orderbook/fill/").content.decode()
+    for words in (venue.market.code, f"@{sam}", f"@{bea}", ">500<", ">10<"):
+        assert words in shown
+    listed = client.get("/admin/orderbook/market/").content.decode()
+    assert ">500<" in listed
+    assert "none / none" in listed
+
+
 def test_an_operator_moves_a_market_to_a_shard_whose_writer_runs(
     venue: Venue, client: Client, boss: User
 ) -> None:

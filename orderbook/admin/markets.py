@@ -1,26 +1,29 @@
-"""Markets, orders and fills in the admin: markets are run from here, the rest is read."""
+"""Markets in the admin: made, changed, halted, moved, each with a reason; and limits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
 
-from accounts.models import User
 from edge.admin import ReadOnlyAdmin
 from edge.problems import Refusal
 from edge.reasons import ReasonForm, do_with_reason
-from orderbook import busts
 from orderbook.actions import check_terms, instruct, open_market, reschedule, set_limit
-from orderbook.models import Bust, DeadMansSwitch, Fill, Instruction, Market, Order, TradingLimit
+from orderbook.admin.shown import brief, clerk, worded
+from orderbook.market_data.days import feed_of
+from orderbook.models import (
+    DeadMansSwitch,
+    Instruction,
+    Market,
+    TradingLimit,
+)
 from sequencer.models import Shard
 
 Deed = Instruction.Deed
@@ -28,6 +31,7 @@ TERMS = (
     "code", "base_asset", "quote_asset", "tick_minor", "lot_units", "maker_fee_bps",
     "taker_fee_bps",
 )  # fmt: skip
+SIZES_SHOWN = ("least_lots", "most_lots", "least_price_ticks", "most_price_ticks")
 MOVE = "move_to_"
 MOST_SHARDS_SHOWN = 32
 NOT_STORED = ("starts", "reason")
@@ -62,6 +66,14 @@ class MarketForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
             "taker_fee_bps", "shard", "opens_at", "closes_at", "auction_s", "halt_s",
             "static_band_bps", "dynamic_band_bps", "minimum_life_s",
         )  # fmt: skip
+        labels = {
+            "tick_minor": "Tick", "lot_units": "Lot", "least_lots": "Smallest order, lots",
+            "most_lots": "Largest order, lots", "least_price_ticks": "Lowest price, ticks",
+            "most_price_ticks": "Highest price, ticks", "maker_fee_bps": "Maker's fee, bps",
+            "taker_fee_bps": "Taker's fee, bps", "auction_s": "Auction, seconds",
+            "halt_s": "Halt, seconds", "static_band_bps": "Static band, bps",
+            "dynamic_band_bps": "Dynamic band, bps", "minimum_life_s": "Least life left, seconds",
+        }  # fmt: skip
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -81,14 +93,31 @@ class MarketAdmin(ModelAdmin):
 
     form = MarketForm
     list_display = (
-        "code", "name", "base_asset", "quote_asset", "state", "state_until", "opens_at",
-        "closes_at", "shard",
+        "code", "name", "state", "until", "last_price", "best_prices", "closes", "shard",
     )  # fmt: skip
     list_filter = ("state", "shard")
+    list_select_related = ("feed",)
     search_fields = ("code", "name")
     readonly_fields = ("state", "state_until", "reference_ticks", "created_at")
     ordering = ("code",)
     actions = ("begin", "halt", "resume", "call", "uncross", "close", "cancel_all")
+
+    @admin.display(description="until", ordering="state_until")
+    def until(self, market: Market) -> str:
+        return brief(market.state_until)
+
+    @admin.display(description="closes", ordering="closes_at")
+    def closes(self, market: Market) -> str:
+        return brief(market.closes_at)
+
+    @admin.display(description="last price")
+    def last_price(self, market: Market) -> str:
+        return worded(feed_of(market).last_price)
+
+    @admin.display(description="bid / ask")
+    def best_prices(self, market: Market) -> str:
+        feed = feed_of(market)
+        return f"{worded(feed.bid_price)} / {worded(feed.ask_price)}"
 
     def get_readonly_fields(self, request: HttpRequest, obj: Market | None = None) -> Any:
         fixed = (*TERMS, "shard") if obj is not None else ()
@@ -101,16 +130,23 @@ class MarketAdmin(ModelAdmin):
         is_over = obj is not None and obj.state in (Market.State.CLOSING, Market.State.CLOSED)
         return super().has_change_permission(request, obj) and not is_over
 
-    def get_fields(self, request: HttpRequest, obj: Market | None = None) -> Any:
-        """A market starts once, and only a change has a reason."""
-        fields = list(super().get_fields(request, obj))
-        gone = set() if obj is None else {"starts"}
+    def get_fieldsets(self, request: HttpRequest, obj: Market | None = None) -> Any:
+        """A market starts once, and only what is made or changed has a reason."""
+        asked: tuple[str, ...] = ("starts", "reason") if obj is None else ("reason",)
         if obj is not None and not self.has_change_permission(request, obj):
-            gone = set(NOT_STORED)
-        return [name for name in fields if name not in gone]
+            asked = ()
+        now = ("state", "state_until", "reference_ticks", "created_at")
+        return [
+            (None, {"fields": ("name", *asked) if obj else ("code", "name", *asked)}),
+            *([] if obj is None else [("Now", {"fields": now})]),
+            ("Times", {"fields": ("opens_at", "closes_at", "auction_s", "halt_s")}),
+            ("Bands", {"fields": ("static_band_bps", "dynamic_band_bps")}),
+            ("Orders", {"fields": (*SIZES_SHOWN, "minimum_life_s")}),
+            ("Fixed once it is made", {"fields": (*(TERMS if obj else TERMS[1:]), "shard")}),
+        ]
 
     def save_model(self, request: HttpRequest, obj: Market, form: Any, change: bool) -> None:
-        asked, actor = form.cleaned_data, _clerk(request)
+        asked, actor = form.cleaned_data, clerk(request)
         if not change:
             obj.state = Market.State(asked.get("starts") or Market.State.OPEN)
             open_market(obj, actor=actor, reason=asked["reason"])
@@ -169,14 +205,21 @@ class InstructionAdmin(ReadOnlyAdmin):
     """What operators asked of the writers, and what came of it."""
 
     list_display = (
-        "id", "created_at", "market", "deed", "arguments", "actor", "state", "outcome", "done_at",
-        "reason",
+        "id", "asked", "market", "deed", "arguments", "actor", "state", "outcome", "done", "reason",
     )  # fmt: skip
     list_filter = ("state", "deed")
     search_fields = ("market__code",)
     list_select_related = ("market", "actor")
     ordering = ("-id",)
     show_full_result_count = False
+
+    @admin.display(ordering="created_at")
+    def asked(self, instruction: Instruction) -> str:
+        return brief(instruction.created_at)
+
+    @admin.display(ordering="done_at")
+    def done(self, instruction: Instruction) -> str:
+        return brief(instruction.done_at)
 
 
 @admin.register(TradingLimit)
@@ -203,7 +246,7 @@ class TradingLimitAdmin(ModelAdmin):
     def save_model(self, request: HttpRequest, obj: TradingLimit, form: Any, change: bool) -> None:
         limit = set_limit(
             obj.user_id, most_open_orders=obj.most_open_orders,
-            most_open_notional=obj.most_open_notional, reason=obj.reason, actor=_clerk(request),
+            most_open_notional=obj.most_open_notional, reason=obj.reason, actor=clerk(request),
         )  # fmt: skip
         obj.pk = limit.pk
 
@@ -215,111 +258,6 @@ class DeadMansSwitchAdmin(ReadOnlyAdmin):
     list_display = ("key", "shard", "timeout_s", "is_armed", "renewal", "fired_at")
     list_filter = ("is_armed",)
     ordering = ("-is_armed", "-id")
-
-
-@admin.register(Order)
-class OrderAdmin(ReadOnlyAdmin):
-    """Orders of everybody: found by id, by person or by the client's own id."""
-
-    list_display = (
-        "id", "at", "market_id", "user_id", "side", "price_ticks", "quantity_lots",
-        "remaining_lots", "state", "client_order_id",
-    )  # fmt: skip
-    list_filter = ("state", "side")
-    search_fields = ("=id", "=user_id")
-    ordering = ("-id",)
-    show_full_result_count = False
-    list_per_page = 50
-    actions = ("cancel",)
-
-    @admin.action(description="Cancel on behalf of their owners…")
-    def cancel(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponse | None:
-        def do(ids: list[int], reason: str) -> str:
-            orders = Order.objects.filter(pk__in=ids).resting()
-            for order in orders:
-                instruct(
-                    order.market_id, Deed.CANCEL, reason=reason, actor=_clerk(request),
-                    order_id=order.pk,
-                )  # fmt: skip
-            return f"{len(orders)} of {len(ids)} asked to be cancelled."
-
-        if not request.user.has_perm("orderbook.change_market"):
-            raise PermissionDenied
-        question = "Cancel these orders on behalf of their owners?"
-        return do_with_reason(self, request, queryset, action="cancel", question=question, do=do)
-
-
-@admin.register(Fill)
-class FillAdmin(ReadOnlyAdmin):
-    """Trades, newest first."""
-
-    list_display = (
-        "id", "at", "market_id", "taker_side", "price_ticks", "quantity_lots", "amount_minor",
-        "maker_user_id", "taker_user_id",
-    )  # fmt: skip
-    search_fields = ("=id", "=maker_user_id", "=taker_user_id", "=maker_order_id")
-    ordering = ("-id",)
-    show_full_result_count = False
-    list_per_page = 50
-    actions = ("ask_bust",)
-
-    @admin.action(description="Ask that these trades be undone…")
-    def ask_bust(self, request: HttpRequest, queryset: QuerySet[Fill]) -> HttpResponse | None:
-        def do(ids: list[int], reason: str) -> str:
-            for fill_id in ids:
-                busts.request_bust(fill_id, actor=_clerk(request), reason=reason)
-            return f"{len(ids)} asked for: somebody else must approve, under Busts."
-
-        if not request.user.has_perm("orderbook.bust_trade"):
-            raise PermissionDenied
-        question = "Ask that these trades be undone?"
-        return do_with_reason(self, request, queryset, action="ask_bust", question=question, do=do)
-
-
-@admin.register(Bust)
-class BustAdmin(ReadOnlyAdmin):
-    """Trades that somebody asks to undo; somebody else approves or lets the trade stand."""
-
-    list_display = (
-        "id", "state", "fill_id", "market", "reason", "requested_by", "requested_at",
-        "decided_by", "decided_at", "last_refusal", "note",
-    )  # fmt: skip
-    list_filter = ("state",)
-    list_select_related = ("market", "requested_by", "decided_by")
-    search_fields = ("=fill_id", "reason")
-    ordering = ("state", "-id")
-    show_full_result_count = False
-    actions = ("approve", "reject")
-
-    @admin.action(description="Undo these trades…")
-    def approve(self, request: HttpRequest, queryset: QuerySet[Bust]) -> HttpResponse | None:
-        def do(ids: list[int], reason: str) -> str:  # noqa: ARG001 (asked for with the bust)
-            told = [busts.approve(bust_id, actor=_clerk(request))[1] for bust_id in ids]
-            missing = [shortfall.words for shortfall in told if shortfall is not None]
-            return " ".join([f"{len(ids) - len(missing)} undone.", *missing])
-
-        return self._decide(request, queryset, "approve", "Undo these trades?", do)
-
-    @admin.action(description="Let these trades stand…")
-    def reject(self, request: HttpRequest, queryset: QuerySet[Bust]) -> HttpResponse | None:
-        def do(ids: list[int], reason: str) -> str:
-            for bust_id in ids:
-                busts.reject(bust_id, actor=_clerk(request), note=reason)
-            return f"{len(ids)} rejected."
-
-        return self._decide(request, queryset, "reject", "Let these trades stand?", do)
-
-    def _decide(
-        self,
-        request: HttpRequest,
-        queryset: QuerySet[Bust],
-        action: str,
-        question: str,
-        do: Callable[[list[int], str], str],
-    ) -> HttpResponse | None:
-        if not request.user.has_perm("orderbook.bust_trade"):
-            raise PermissionDenied
-        return do_with_reason(self, request, queryset, action=action, question=question, do=do)
 
 
 def _ask(
@@ -336,7 +274,7 @@ def _ask(
     def do(ids: list[int], reason: str) -> str:
         with transaction.atomic():
             for market_id in ids:
-                instruct(market_id, deed, reason=reason, actor=_clerk(request), **arguments)
+                instruct(market_id, deed, reason=reason, actor=clerk(request), **arguments)
         return f"{len(ids)} asked to {deed.label}; see the instructions for what came of it."
 
     return do_with_reason(admin, request, queryset, action=action, question=question, do=do)
@@ -347,11 +285,6 @@ def _move_to(
 ) -> HttpResponse | None:
     question = f"Move these markets to shard {shard}, orders and all, while they trade?"
     return _ask(admin, request, queryset, Deed.MOVE, f"{MOVE}{shard}", question, shard=shard)
-
-
-def _clerk(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)
-    return request.user
 
 
 def _plain(market: Market) -> dict[str, Any]:
