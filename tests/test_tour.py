@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,6 +36,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     """A Scrip with the demo, started as `make run` starts it."""
     # PostgreSQL runs as another user when we are root, and may not reach into pytest's folder.
     var = Path(os.environ["SCRIP_VAR"]) / "tour"
+    shutil.rmtree(var, ignore_errors=True)
     [port] = free_ports(("127.0.0.1", 23_000 + os.getpid() % 1000))
     values = {"SCRIP_VAR": str(var), "PORT": str(port)}
     environment = {**os.environ, **values, "PYTHON": sys.executable}
@@ -104,3 +106,31 @@ def test_a_fan_goes_from_sign_up_to_refund(environment: dict[str, str]) -> None:
     assert '"campaign":"BRING","cohort"' in told
     assert "Budgets, counters and claims agree with the ledger." in told
     assert "The ledger is clean" in told
+
+
+def test_two_traders_and_an_operator_spend_a_day_at_a_market(environment: dict[str, str]) -> None:
+    told = told_by(commands_of("docs/trading-day.md", "# A day at a market"), environment)
+    assert '"indicative":{"price":98,"quantity":4,' in told
+    for code in ("fill_or_kill_unfilled", "invalid_request"):
+        assert f'"code":"{code}"' in told
+    for reason in (
+        "immediate_or_cancel", "self_trade", "dead_mans_switch", "volatility_halt", "operator",
+        "requested", "market_closed",
+    ):  # fmt: skip
+        assert f'"cancel_reason":"{reason}"' in told
+    assert '"is_triggered":true' in told
+    assert '"kept_place":true' in told and '"kept_place":false' in told
+    assert '"state":"halted"' in told
+    assert "insufficient_funds" not in told
+    assert "agree with their orders, fills and holds" in told
+
+
+def test_a_guaranteed_code_that_does_not_work_is_disputed(environment: dict[str, str]) -> None:
+    headings = ("## Rules of a series", "## A guarantee", "## A code that does not work")
+    document = "docs/voucher-protection.md"
+    blocks = [commands_of(document, heading) for heading in headings]
+    blocks.append(commands_of(document, "The refund is frozen"))
+    told = told_by("\n".join(blocks), environment)
+    assert "2 codes, as many units" in told
+    assert '"state":"asked"' in told
+    assert told.count('"state":"contested"') == 2, "answered, and read again"

@@ -35,8 +35,7 @@ class OrderAdmin(ReadOnlyAdmin):
     """Orders of everybody: found by id, by person or by the client's own id."""
 
     list_display = (
-        "id", "placed", "market", "owner", "type", "side", "price", "quantity", "remaining",
-        "state", "reason",
+        "id", "placed", "market", "owner", "type", "side", "price", "waiting", "state", "reason",
     )  # fmt: skip
     list_filter = ("state", "side")
     search_fields = ("=id", "=user_id")
@@ -82,14 +81,10 @@ class OrderAdmin(ReadOnlyAdmin):
     def price(self, order: Any) -> int:
         return int(order.price_ticks * order.tick_minor)
 
-    @admin.display()
-    def quantity(self, order: Any) -> int:
-        return int(order.quantity_lots * order.lot_units)
-
-    @admin.display()
-    def remaining(self, order: Any) -> int:
-        waits = order.state == OrderState.OPEN
-        return int(order.remaining_lots * order.lot_units) if waits else 0
+    @admin.display(description="waits")
+    def waiting(self, order: Any) -> str:
+        lots = order.remaining_lots if order.state == OrderState.OPEN else 0
+        return f"{lots * order.lot_units} of {order.quantity_lots * order.lot_units}"
 
     @admin.display(description="why")
     def reason(self, order: Any) -> str:

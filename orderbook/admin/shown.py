@@ -7,6 +7,7 @@ from datetime import datetime
 from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.html import format_html
 
 from accounts.models import User
 from orderbook.models import Market
@@ -14,7 +15,10 @@ from orderbook.models import Market
 
 def brief(moment: datetime | None) -> str:
     """A time in one line, to the second."""
-    return "" if moment is None else f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S}"
+    if moment is None:
+        return ""
+    words = f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S}"
+    return format_html('<span class="whitespace-nowrap">{}</span>', words)
 
 
 def worded(price: int | None) -> str:
