@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
@@ -106,6 +106,31 @@ def place_order(
 
 def amend_order(code: str, order_id: str, **change: int | None) -> Call[types.AmendedOrder]:
     return Call("PATCH", f"/markets/{code}/orders/{order_id}/", body=_given(**change))
+
+
+def amend_by_client_id(
+    code: str, client_order_id: str, **change: int | None
+) -> Call[types.AmendedOrder]:
+    path = f"/markets/{code}/orders/by-client-id/{_segment(client_order_id)}/"
+    return Call("PATCH", path, body=_given(**change))
+
+
+def send_batch(code: str, commands: Sequence[Mapping[str, Any]]) -> Call[types.Json]:
+    """Give each new order a name first, so that the whole batch may be sent again."""
+    return Call(
+        "POST", f"/markets/{code}/orders/batch/", body={"commands": [_named(c) for c in commands]}
+    )
+
+
+def _named(command: Mapping[str, Any]) -> Mapping[str, Any]:
+    order = command.get("place")
+    if order is None or "client_order_id" in order:
+        return command
+    return {**command, "place": {**order, "client_order_id": uuid.uuid4().hex}}
+
+
+def dead_mans_switch(timeout_s: int) -> Call[types.Switch]:
+    return Call("POST", "/trading/dead-mans-switch/", body={"timeout_s": timeout_s})
 
 
 def cancel_all(code: str | None, *, side: types.Side | None) -> Call[types.CancelledOrders]:

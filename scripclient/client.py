@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -153,6 +153,44 @@ class Scrip:
                 stop_price=stop_price,
             )
         )
+
+    def amend_by_client_id(
+        self,
+        market: str,
+        client_order_id: str,
+        *,
+        price: int | None = None,
+        remaining_quantity: int | None = None,
+        stop_price: int | None = None,
+    ) -> types.AmendedOrder:
+        """Change a live order by one's own name for it."""
+        return self.send(
+            calls.amend_by_client_id(
+                market,
+                client_order_id,
+                price=price,
+                remaining_quantity=remaining_quantity,
+                stop_price=stop_price,
+            )
+        )
+
+    def send_batch(
+        self, market: str, commands: Sequence[Mapping[str, Any]]
+    ) -> list[types.BatchResult]:
+        """Send up to 500 commands at once: `{"place": {…}}`, `{"amend": {…}}`, `{"cancel": {…}}`.
+
+        One result each, in their order; a bad one does not touch the others.
+        """
+        answer = self.send(calls.send_batch(market, commands))
+        results: list[types.BatchResult] = answer["results"]
+        return results
+
+    def arm_switch(self, timeout_s: int) -> types.Switch:
+        """Promise to ask again within the time, else all that this key left waiting is cancelled.
+
+        0 takes the promise back.
+        """
+        return self.send(calls.dead_mans_switch(timeout_s))
 
     def cancel_all(
         self, market: str | None = None, *, side: types.Side | None = None

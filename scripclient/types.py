@@ -184,6 +184,20 @@ class CancelledOrders(TypedDict):
     remaining: int
 
 
+class BatchResult(TypedDict):
+    """What one command of a batch came to: as if it had been sent alone."""
+
+    status: int
+    replayed: bool
+    body: Json
+
+
+class Switch(TypedDict):
+    is_armed: bool
+    timeout_s: int
+    fired_at: str | None
+
+
 class Order(TypedDict):
     order_id: str
     client_order_id: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -109,6 +110,26 @@ def test_an_own_name_for_an_order_may_hold_any_sign() -> None:
         b"/api/v1/orders/by-client-id/a%2Fb%3F%23%25/",
         b"/api/v1/markets/X.PTS/orders/by-client-id/a%2Fb%3F%23%25/",
     ]
+
+
+def test_each_new_order_of_a_batch_has_a_name_before_it_is_sent() -> None:
+    bodies: list[dict[str, Any]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        bodies.append(json.loads(request.content))
+        if len(bodies) == 1:
+            raise httpx.ReadTimeout("nothing came")
+        return httpx.Response(200, json={"results": [{"status": 201}, {"status": 200}]})
+
+    commands: list[dict[str, Any]] = [
+        {"place": {"side": "buy", "price": 3}}, {"cancel": {"order_id": "7"}},
+    ]  # fmt: skip
+    results = client_of(answer).send_batch("X.PTS", commands)
+    assert [result["status"] for result in results] == [201, 200]
+    assert bodies[0] == bodies[1], "asked again under the same names"
+    placed, cancelled = bodies[0]["commands"]
+    assert len(placed["place"].pop("client_order_id")) == 32
+    assert [placed, cancelled] == commands
 
 
 def test_lists_go_on_to_the_last_page() -> None:
