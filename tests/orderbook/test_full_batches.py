@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orderbook import agenda, batch
+from orderbook import agenda, paying
 from orderbook.models import Market
 from tests.orderbook.traders import four_traders, settled, trade_at
 from tests.orderbook.venue import Venue
@@ -78,7 +78,7 @@ def test_what_a_full_commit_cannot_cancel_is_left_whole_for_the_next(
     ends: dict[str, Any] = {"tif": "gtd", "expires_us": soon}
     venue.run(*(venue.place("bea", "buy", 5, 1, **ends) for _ in range(20)))
     venue.run(*(venue.place("ben", "buy", 5, 1) for _ in range(25)))
-    monkeypatch.setattr(batch, "ROWS_PER_BATCH", rows)
+    monkeypatch.setattr(paying, "MOST_TRANSFERS", rows)
     venue.engine.pass_s(3601)
     [answer] = venue.run(venue.cancel_all("ben"))
     assert (answer["cancelled"], answer["remaining"]) == (25, 0)
@@ -100,7 +100,7 @@ def test_a_cancellation_on_two_markets_counts_both(
         venue.market = market
         venue.run(*(venue.place("ben", "buy", 5, 1) for _ in range(20)))
     waiting = [venue.place("bea", "buy", 5, 1) for _ in range(5)]
-    monkeypatch.setattr(batch, "ROWS_PER_BATCH", rows)
+    monkeypatch.setattr(paying, "MOST_TRANSFERS", rows)
     *_, answer = venue.run(*waiting, venue.cancel_all("ben", everywhere=True))
     assert (answer["cancelled"], answer["remaining"]) == (40, 0)
     assert venue.points_of("ben") == (100_000, 0)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orderbook import batch, plans
+from orderbook import paying, plans
 from orderbook.engine import MarketEngine
 from orderbook.models import Order, OrderState
 from tests.orderbook.traders import four_traders, held, settled, trade_at
@@ -157,7 +157,7 @@ def test_stops_without_room_in_a_batch_run_in_the_next_and_survive_a_restart(
         ),
         *(venue.place("bea", "buy", 98, 1) for _ in range(9)),
     )
-    monkeypatch.setattr(batch, "ROWS_PER_BATCH", 20)
+    monkeypatch.setattr(paying, "MOST_TRANSFERS", 20)
     [answer] = venue.run(venue.place("ned", "sell", 98, 1))
     assert answer["status"] == "filled"
     assert 0 < len(venue.book.stops.turns) < 6

@@ -22,7 +22,7 @@ import redis
 from django.conf import settings
 from django.db import connection, transaction
 
-from orderbook import batch
+from orderbook import paying
 from orderbook.engine import MarketEngine
 from orderbook.models import Instruction, Market
 from orderbook.verifying import differences
@@ -289,14 +289,14 @@ def test_a_rough_day_through_the_writer_leaves_nothing_wrong(
 def test_a_rough_day_leaves_nothing_wrong(
     monkeypatch: pytest.MonkeyPatch, seed: int, rows: int
 ) -> None:
-    monkeypatch.setattr(batch, "ROWS_PER_BATCH", rows)
+    monkeypatch.setattr(paying, "MOST_TRANSFERS", rows)
     RoughDay(seed).live(rounds=25)
 
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("seed", range(100, 140))
 def test_many_rough_days_leave_nothing_wrong(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    monkeypatch.setattr(batch, "ROWS_PER_BATCH", (4096, 80, 60, 45, 35)[seed % 5])
+    monkeypatch.setattr(paying, "MOST_TRANSFERS", (4096, 80, 60, 45, 35)[seed % 5])
     RoughDay(seed).live(rounds=60)
 
 

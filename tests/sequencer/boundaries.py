@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sequencer.commands import Answer, Command
-    from sequencer.engine import Decided
-    from sequencer.session import Flight
+    from sequencer.engine import Decided, Engine
+    from sequencer.session import Flight, Session
+    from sequencer.stream import CommandStream
 
 BOUNDARIES = (
     "before_read",
@@ -47,18 +48,10 @@ class Trap:
 TALLY = "tests.sequencer.tally.Tally"
 
 
-def main(shard: int, boundary: str = "", count: int = 0, engine: str = TALLY) -> None:
-    import django
-
-    django.setup()
+def trapped_stream(trap: Trap, shard: int) -> CommandStream:
     from django.conf import settings
-    from django.utils.module_loading import import_string
 
-    from sequencer.session import FencedOff, Session
     from sequencer.stream import RedisCommandStream
-    from sequencer.writer import Writer
-
-    trap = Trap(boundary, count)
 
     class TrappedStream(RedisCommandStream):
         def read(self, limit: int, *, wait_s: float, after: int = 0) -> list[Command]:
@@ -68,6 +61,12 @@ def main(shard: int, boundary: str = "", count: int = 0, engine: str = TALLY) ->
             if has_answered:
                 trap.reach("after_answer")
             return commands
+
+    return TrappedStream(settings.REDIS_URL, shard)
+
+
+def trapped_engine(trap: Trap, shard: int, engine: str) -> Engine:
+    from django.utils.module_loading import import_string
 
     class TrappedEngine(import_string(engine)):  # type: ignore[misc]  # named at run time
         def execute(self, commands: Sequence[Command], /) -> list[Answer]:
@@ -89,6 +88,13 @@ def main(shard: int, boundary: str = "", count: int = 0, engine: str = TALLY) ->
             trap.reach("after_commit")
             super().committed()
 
+    trapped: Engine = TrappedEngine(shard)
+    return trapped
+
+
+def trapped_session(trap: Trap, shard: int) -> Session:
+    from sequencer.session import Session
+
     class TrappedSession(Session):
         def fence(self, position: str | None, command_count: int) -> None:
             super().fence(position, command_count)
@@ -105,10 +111,21 @@ def main(shard: int, boundary: str = "", count: int = 0, engine: str = TALLY) ->
             super().land(flight)
             trap.reach("after_commit")
 
+    return TrappedSession(shard, running_patience_s=2)
+
+
+def main(shard: int, boundary: str = "", count: int = 0, engine: str = TALLY) -> None:
+    import django
+
+    django.setup()
+    from sequencer.session import FencedOff
+    from sequencer.writer import Writer
+
+    trap = Trap(boundary, count)
     writer = Writer(
-        stream=TrappedStream(settings.REDIS_URL, shard),
-        engine=TrappedEngine(shard),
-        session=TrappedSession(shard, running_patience_s=2),
+        stream=trapped_stream(trap, shard),
+        engine=trapped_engine(trap, shard, engine),
+        session=trapped_session(trap, shard),
     )
     signal.signal(signal.SIGTERM, lambda *_: writer.stop())
     try:
