@@ -8,8 +8,7 @@ hold has beyond that one's needs is released.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass, field
+import msgspec
 
 from orderbook.auction import Cross
 from orderbook.book import Side
@@ -27,8 +26,7 @@ HOLD_CODE = Code.ORDER_HOLD.value
 RELEASE_CODE = Code.RELEASE.value
 
 
-@dataclass(slots=True)
-class Charges:
+class Charges(msgspec.Struct):
     """One order's chain of ledger items, all or nothing.
 
     `receivers` says, for each item that pays a maker, whose order that is: if the ledger
@@ -36,10 +34,10 @@ class Charges:
     out of each hold.
     """
 
-    chain: list[Item] = field(default_factory=list)
-    settlements: list[Settlement] = field(default_factory=list)
-    receivers: dict[int, int] = field(default_factory=dict)
-    spent: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    chain: list[Item] = msgspec.field(default_factory=list)
+    settlements: list[Settlement] = msgspec.field(default_factory=list)
+    receivers: dict[int, int] = msgspec.field(default_factory=dict)
+    spent: dict[int, int] = msgspec.field(default_factory=dict)
 
 
 def charges_of(step: Step, memory: Memory, ledger: Ledger) -> Charges:
@@ -147,9 +145,9 @@ def _release_surplus(charges: Charges, step: Step, memory: Memory, ledger: Ledge
 
 
 def _release_down_to(needed: int, hold_id: int, charges: Charges, ledger: Ledger) -> None:
-    surplus = ledger.holds[hold_id].remaining - charges.spent[hold_id] - needed
+    surplus = ledger.holds[hold_id].remaining - charges.spent.get(hold_id, 0) - needed
     if surplus > 0:
-        charges.spent[hold_id] += surplus
+        charges.spent[hold_id] = charges.spent.get(hold_id, 0) + surplus
         charges.chain.append(Void(reference="", hold_id=hold_id, amount=surplus, code=RELEASE_CODE))
 
 
@@ -166,7 +164,7 @@ def _charge_fill(
             from_hold += leg.amount
         charges.chain.append(_leg_item(leg, trading, memory))
     hold_id = memory.hold_of[fill.maker_order_id]
-    charges.spent[hold_id] += from_hold
+    charges.spent[hold_id] = charges.spent.get(hold_id, 0) + from_hold
     if not fill.maker_left_lots:
         _release_down_to(0, hold_id, charges, ledger)
 

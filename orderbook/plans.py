@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
+
+import msgspec
 
 from edge.ids import ROWS_PER_BATCH
 from orderbook import matching
@@ -65,17 +66,16 @@ MOST_CANCELLED = 500
 """The most orders that one command cancels; it answers how many are left."""
 
 
-@dataclass(slots=True, eq=False)
-class PlacePlan(NewStep):
+class PlacePlan(NewStep, eq=False, kw_only=True):
     """A new order on its way through the batch, and the stops that its trades make run."""
 
-    command: Command = field(kw_only=True)
-    digest: bytes = field(kw_only=True)
-    client_order_id: str = field(kw_only=True)
-    kind: OrderType = field(kw_only=True)
-    guard_kind: OrderType = field(default=OrderType.STOP, kw_only=True)
-    rule: Refusal = field(kw_only=True)
-    stops: list[StopStep] = field(default_factory=list, kw_only=True)
+    command: Command
+    digest: bytes
+    client_order_id: str
+    kind: OrderType
+    guard_kind: OrderType = OrderType.STOP
+    rule: Refusal
+    stops: list[StopStep] = msgspec.field(default_factory=list)
 
     def match(self) -> int:
         if not self.rule:
@@ -85,22 +85,21 @@ class PlacePlan(NewStep):
         return 0
 
 
-@dataclass(slots=True, eq=False)
-class AmendPlan(AmendStep):
+class AmendPlan(AmendStep, eq=False, kw_only=True):
     """An amendment on its way through the batch. `found_id` is 0 until it is known.
 
     `order` is how the order was asked for, as far as that is known, until `match` makes of it
     what it shall be.
     """
 
-    command: Command = field(kw_only=True)
-    digest: bytes | None = field(kw_only=True)
-    asked: AmendOrder = field(kw_only=True)
-    found_id: int = field(kw_only=True)
-    rule: Refusal = field(kw_only=True)
-    before_it: Place | None = field(default=None, kw_only=True)
-    has_no_stop: bool = field(default=False, kw_only=True)
-    stops: list[StopStep] = field(default_factory=list, kw_only=True)
+    command: Command
+    digest: bytes | None
+    asked: AmendOrder
+    found_id: int
+    rule: Refusal
+    before_it: Place | None = None
+    has_no_stop: bool = False
+    stops: list[StopStep] = msgspec.field(default_factory=list)
 
     def match(self) -> int:
         book, terms = self.trading.book, self.trading.terms
@@ -140,8 +139,7 @@ class AmendPlan(AmendStep):
         return Refusal.ACCEPTED
 
 
-@dataclass(slots=True, eq=False)
-class CancelPlan:
+class CancelPlan(msgspec.Struct, eq=False):
     """A cancellation on its way through the batch. `order_id` is 0 until it is known."""
 
     command: Command
@@ -151,8 +149,8 @@ class CancelPlan:
     at_id: int
     mark: int = -1
     report: matching.Report | None = None
-    ended: list[Cancelled] = field(default_factory=list)
-    stops: list[StopStep] = field(default_factory=list)
+    ended: list[Cancelled] = msgspec.field(default_factory=list)
+    stops: list[StopStep] = msgspec.field(default_factory=list)
 
     def match(self) -> int:
         """Take the order off the book; answer the most ledger transfers that can need."""
@@ -173,8 +171,7 @@ class CancelPlan:
         return [ended.what.order_id for ended in self.ended]
 
 
-@dataclass(slots=True, eq=False)
-class CancelAllPlan:
+class CancelAllPlan(msgspec.Struct, eq=False):
     """The cancellation of all one's orders of a market, as one of the command's parts.
 
     `candidates` are the orders that may be meant; `parts` all plans of the command, of which
@@ -189,9 +186,9 @@ class CancelAllPlan:
     parts: list[CancelAllPlan]
     mark: int = -1
     report: matching.Report | None = None
-    ended: list[Cancelled] = field(default_factory=list)
+    ended: list[Cancelled] = msgspec.field(default_factory=list)
     left: int = 0
-    stops: list[StopStep] = field(default_factory=list)
+    stops: list[StopStep] = msgspec.field(default_factory=list)
 
     def match(self) -> int:
         """Take the orders off the book; answer the most ledger transfers that can need."""
@@ -220,15 +217,14 @@ class CancelAllPlan:
         return [ended.what.order_id for ended in self.ended]
 
 
-@dataclass(slots=True, eq=False)
-class StopsPlan:
+class StopsPlan(msgspec.Struct, eq=False):
     """Stops that were elected in an earlier batch, and had no room in it any more."""
 
     trading: Trading
     at_id: int
     mark: int = -1
     report: matching.Report | None = None
-    stops: list[StopStep] = field(default_factory=list)
+    stops: list[StopStep] = msgspec.field(default_factory=list)
 
     def match(self) -> int:
         """There is only what follows."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 from struct import Struct
+
+import msgspec
 
 from edge.journey import NO_TEXT, Journey, Rows, array, int8, row, text
 from orderbook.instructions import NO_CONDITIONS, Conditions, OrderType, SelfTrade
@@ -51,8 +52,7 @@ _CLIENT_ORDER = Struct("!ii ii16s iiq").pack
 _CLIENT_ORDER_BYTES = 4 + 24 + 16
 
 
-@dataclass(slots=True)
-class NewOrder:
+class NewOrder(msgspec.Struct):
     """A row of `orderbook_order` that this batch adds; changes until the batch is written.
 
     `guard` is the stop of a pair, which has no client order id of its own.
@@ -110,8 +110,7 @@ class NewOrder:
         )
 
 
-@dataclass(slots=True)
-class StoredOrder:
+class StoredOrder(msgspec.Struct):
     """An order of an earlier batch, as far as an answer needs it."""
 
     id: int
@@ -160,8 +159,7 @@ def _content(row: NewOrder | StoredOrder) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-@dataclass(slots=True)
-class OrderChange:
+class OrderChange(msgspec.Struct):
     """What a batch does to an order of an earlier batch: what it traded, and what it lost else.
 
     A negative `reduced_lots` was added to it.
@@ -187,8 +185,7 @@ class OrderChange:
         return row(head + int8(self.ended_id) + int8(self.hold_id))
 
 
-@dataclass(frozen=True, slots=True)
-class NewFill:
+class NewFill(msgspec.Struct, frozen=True):
     """A row of `orderbook_fill` that this batch adds."""
 
     id: int

@@ -7,7 +7,6 @@ that may touch, and what most it writes in the ledger.
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
 
 import msgspec
 
@@ -21,8 +20,7 @@ TRANSFERS_PER_FILL = 4
 """The most ledger transfers one fill may need: units, proceeds, fees, and a maker's release."""
 
 
-@dataclass(slots=True, eq=False)
-class Step:
+class Step(msgspec.Struct, eq=False):
     """An order on its way into its book. `mark` is the book's, just before it.
 
     `at_id` is an id of the batch: what the step ends or puts at the end of a queue says so.
@@ -108,8 +106,7 @@ class Step:
         return ids
 
 
-@dataclass(slots=True, eq=False)
-class StopStep(Step):
+class StopStep(Step, eq=False):
     """A stop that runs."""
 
     def _enter(self, book: Book) -> Report:
@@ -118,8 +115,7 @@ class StopStep(Step):
         return report
 
 
-@dataclass(slots=True, eq=False)
-class AmendStep(Step):
+class AmendStep(Step, eq=False):
     """An order that changes. `left_lots` is what was left of it before, `before` where it was."""
 
     left_lots: int = 0
@@ -138,8 +134,7 @@ class AmendStep(Step):
         return 0, after - self.notional_minor(self.before.price_ticks, self.left_lots)
 
 
-@dataclass(slots=True, eq=False)
-class NewStep(Step):
+class NewStep(Step, eq=False):
     """A new order; with a guard, a pair of which only one may trade."""
 
     guard: Place | None = None
@@ -170,8 +165,7 @@ class NewStep(Step):
         return 2, notional_minor + self.notional_minor(self.guard.price_ticks, lots)
 
 
-@dataclass(slots=True, eq=False)
-class Cancelled:
+class Cancelled(msgspec.Struct, eq=False):
     """An order that ends, with its partner."""
 
     what: Dropped

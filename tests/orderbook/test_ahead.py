@@ -1,0 +1,213 @@
+"""Batches decided while the one before is still being written: as if they came one by one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from edge.journey import Unexpected
+from orderbook.actions import instruct
+from orderbook.models import Instruction, Order
+from sequencer.commands import Answer, Command
+from sequencer.engine import Decided
+from sequencer.session import FencedOff, Flight, Session, SessionLost
+from tests.orderbook.traders import four_traders, settled
+from tests.orderbook.venue import Venue
+from wallet import door
+from wallet.accounts import Purpose, open_accounts
+from wallet.actions import post
+from wallet.items import Transfer
+from wallet.models import Account, Code, Entry
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Sky:
+    """A venue whose batches are decided ahead and written one after the other, by hand."""
+
+    def __init__(self) -> None:
+        self.venue = four_traders()
+        self.session = Session(self.venue.market.shard)
+        assert self.session.take(threading.Event())
+
+    def decide(self, *commands: Command) -> Decided:
+        decided = self.venue.engine.decide(commands)
+        assert decided is not None
+        return decided
+
+    def take_off(self, decided: Decided) -> Flight:
+        return self.session.take_off(decided, "here")
+
+    def land(self, flight: Flight) -> list[dict[str, Any]]:
+        self.session.land(flight)
+        flight.decided.committed()
+        return bodies(flight.decided.answers())
+
+    def fly(self, *commands: Command) -> list[dict[str, Any]]:
+        return self.land(self.take_off(self.decide(*commands)))
+
+
+def bodies(answers: list[Answer]) -> list[dict[str, Any]]:
+    return [msgspec.json.decode(answer.body) for answer in answers]
+
+
+@pytest.fixture
+def sky() -> Iterator[Sky]:
+    sky = Sky()
+    # Everybody's wallets are known, so that no batch opens one.
+    people = [person.pk for person in sky.venue.people.values()]
+    assets = (sky.venue.points.pk, sky.venue.units.pk)
+    open_accounts(Purpose(person, asset) for person in people for asset in assets)
+    yield sky
+    sky.session.release()
+
+
+def give(venue: Venue, giver: str, receiver: str, points: int) -> None:
+    """Move points between two people, beside the market."""
+    wallets = [Purpose(venue.people[who].pk, venue.points.pk) for who in (giver, receiver)]
+    ids = open_accounts(wallets)
+    item = Transfer(
+        reference=f"gift {points}", asset_id=venue.points.pk, amount=points, code=Code.PAYMENT,
+        debit_account_id=ids[wallets[0]], credit_account_id=ids[wallets[1]],
+    )  # fmt: skip
+    [result] = post([item])
+    assert result.is_created
+
+
+def adds_up(venue: Venue) -> bool:
+    """Say whether each wallet's balance is the sum of its entries."""
+    return all(
+        account.balance
+        == sum(Entry.objects.filter(account_id=account.pk).values_list("amount", flat=True))
+        for account in Account.objects.filter(asset__in=[venue.points, venue.units])
+    )
+
+
+def test_a_batch_meets_what_the_one_under_way_left(sky: Sky) -> None:
+    venue = sky.venue
+    first = sky.take_off(sky.decide(venue.place("sam", "sell", 5, 4)))
+    second = sky.decide(venue.place("bea", "buy", 5, 3))
+    assert sky.land(first)[0]["status"] == "open"
+    [bought] = sky.land(sky.take_off(second))
+    assert (bought["status"], bought["filled_amount"]) == ("filled", 15)
+    settled(venue)
+    assert adds_up(venue)
+
+
+def test_a_name_used_in_the_batch_under_way_means_that_order(sky: Sky) -> None:
+    venue = sky.venue
+    first = sky.take_off(sky.decide(venue.place("sam", "sell", 5, 4, cid="mine")))
+    second = sky.decide(
+        venue.place("sam", "sell", 5, 4, cid="mine"),
+        venue.place("sam", "sell", 6, 4, cid="mine"),
+        venue.cancel("sam", cid="mine"),
+    )
+    [placed] = sky.land(first)
+    again, other, cancelled = sky.land(sky.take_off(second))
+    assert again == placed
+    assert other["code"] == "client_order_id_reused"
+    assert cancelled["status"] == "cancelled"
+    assert Order.objects.filter(market_id=venue.market.pk).count() == 1
+    settled(venue)
+
+
+def test_an_order_that_the_batch_under_way_filled_is_not_cancelled(sky: Sky) -> None:
+    venue = sky.venue
+    [placed] = sky.fly(venue.place("sam", "sell", 5, 1))
+    first = sky.take_off(sky.decide(venue.place("bea", "buy", 5, 1)))
+    second = sky.decide(venue.cancel("sam", placed["order_id"]))
+    sky.land(first)
+    [refused] = sky.land(sky.take_off(second))
+    assert refused["code"] == "order_already_filled"
+
+
+def moved_meanwhile(sky: Sky) -> Flight:
+    """Decide that Bea buys for all she has, and let her give it away before it is written."""
+    venue = sky.venue
+    sky.fly(venue.place("sam", "sell", 1000, 100))
+    decided = sky.decide(venue.place("bea", "buy", 1000, 99))
+    give(venue, "bea", "ben", 100_000)
+    return sky.take_off(decided)
+
+
+def test_a_wallet_that_changed_since_leaves_nothing_written(sky: Sky) -> None:
+    venue, book = sky.venue, sky.venue.book.state_hash()
+    flight = moved_meanwhile(sky)
+    waiting = venue.book.state_hash()
+    with pytest.raises(Unexpected) as caught:
+        sky.session.land(flight)
+    assert caught.value.what == door.MOVED
+    flight.decided.rolled_back()
+    assert venue.book.state_hash() not in (waiting, book)
+    [refused] = venue.run(venue.place("bea", "buy", 1000, 99))
+    assert refused["code"] == "insufficient_funds"
+    settled(venue)
+    assert adds_up(venue)
+
+
+def test_control_without_the_check_money_is_spent_twice(
+    sky: Sky, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unchecked = door.LOCK_UNCHANGED.replace("WHERE now = before", "")
+    assert unchecked != door.LOCK_UNCHANGED
+    monkeypatch.setattr(door, "LOCK_UNCHANGED", unchecked)
+    [bought] = sky.land(moved_meanwhile(sky))
+    assert bought["status"] == "filled"
+    assert not adds_up(sky.venue)
+
+
+def test_what_builds_on_a_batch_that_fails_falls_with_it(sky: Sky) -> None:
+    venue = sky.venue
+    before = venue.book.state_hash()
+    decided = sky.decide(venue.place("bea", "buy", 5, 4))
+    give(venue, "bea", "ben", 1)
+    first = sky.take_off(decided)
+    second = sky.decide(venue.place("sam", "sell", 5, 4))
+    with pytest.raises(Unexpected):
+        sky.session.land(first)
+    second.rolled_back()
+    first.decided.rolled_back()
+    assert venue.book.state_hash() == before
+    settled(venue)
+    [bought] = sky.fly(venue.place("bea", "buy", 5, 4))
+    assert bought["status"] == "open"
+    settled(venue)
+
+
+def test_a_writer_that_was_replaced_writes_nothing(sky: Sky) -> None:
+    venue = sky.venue
+    decided = sky.decide(venue.place("sam", "sell", 5, 4))
+    sky.session.epoch -= 1
+    with pytest.raises(FencedOff):
+        sky.session.land(sky.take_off(decided))
+    sky.session.epoch += 1
+    assert not Order.objects.filter(market_id=venue.market.pk).exists()
+
+
+def cut(sky: Sky, what: Callable[[], object]) -> None:
+    beside = sky.session._beside
+    assert beside is not None
+    beside.close()
+    with pytest.raises(SessionLost):
+        what()
+
+
+def test_a_lost_connection_is_a_lost_session(sky: Sky) -> None:
+    venue = sky.venue
+    sky.fly(venue.place("sam", "sell", 5, 4))
+    decided = sky.decide(venue.place("sam", "sell", 6, 4))
+    cut(sky, lambda: sky.take_off(decided))
+
+
+def test_what_takes_a_transaction_is_not_decided_ahead(sky: Sky) -> None:
+    venue = sky.venue
+    instruct(
+        venue.market.pk, Instruction.Deed.HALT, reason="a test", actor=venue.people["sam"]
+    )
+    before = venue.book.state_hash()
+    assert venue.engine.decide([venue.place("sam", "sell", 5, 4)]) is None
+    assert venue.book.state_hash() == before
