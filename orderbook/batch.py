@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from django.db import connection
 
 from edge.ids import first_id
-from edge.journey import Journey, raw_connection
+from edge.journey import Answered, Journey, raw_connection
 from live.outbox import record_on
 from orderbook import paying
 from orderbook.deeds import Deed
@@ -43,7 +43,7 @@ from orderbook.steps import (
     next_stop,
 )
 from sequencer.commands import Answer, Command
-from wallet.door import Foreseen, Posting, foreseen, locked, write_to
+from wallet.door import Foreseen, Foresight, Posting, locked, write_to
 
 
 class Batch:
@@ -110,22 +110,50 @@ class Batch:
         self._meanwhile = meanwhile
         if self._gate.has_holding_periods:
             return None
-        journey = Journey()
-        self._memory.ask(journey)
-        self._known.ask(journey, self._plans)
-        with connection.wrap_database_errors:
-            changed, *known = journey.run()
-        if self._memory.is_stale(changed):
-            return None
-        self._known.hear(*known)
         try:
-            self._match_all()
-            earlier = self._earlier.foreseen if self._earlier else None
-            self._posting = foreseen(*self._touched(), earlier)
+            self._posting = self._foresee()
             self._settle_all(is_ahead=True)
         except NeedsTransaction:
             return None
         return self._written()
+
+    def _foresee(self) -> Foreseen:
+        """Match the batch, and read what it touches and what its names mean: in one journey.
+
+        In two, if orders that it asks to change must be known before it can be matched.
+        """
+        journey = Journey()
+        is_known = self._known.take_over(self._plans)
+        if not is_known:
+            self._ask(journey)
+            self._hear(self._run(journey))
+            journey = Journey()
+        self._match_all()
+        foresight = Foresight(*self._touched(), self._earlier.foreseen if self._earlier else None)
+        foresight.ask(journey)
+        if not is_known:
+            return foresight.hear(*self._run(journey))
+        self._ask(journey)
+        drawn, read, held, *known = self._run(journey)
+        if self._hear(known):
+            # An order that seemed new is an old one asked for again.
+            raise NeedsTransaction
+        return foresight.hear(drawn, read, held)
+
+    def _ask(self, journey: Journey) -> None:
+        self._memory.ask(journey)
+        self._known.ask(journey, self._plans)
+
+    def _hear(self, answers: list[Answered]) -> bool:
+        """Take in what was asked; say whether names turned out to be known that were not."""
+        changed, *known = answers
+        if self._memory.is_stale(changed):
+            raise NeedsTransaction
+        return self._known.hear(*known)
+
+    def _run(self, journey: Journey) -> list[Answered]:
+        with connection.wrap_database_errors:
+            return journey.run()
 
     @property
     def foreseen(self) -> Foreseen:

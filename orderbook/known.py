@@ -69,12 +69,33 @@ class Known:
         journey.add(NAMED_BY_DIGEST, uuid_array(self._digests))
         journey.add(STORED_BY_ID, array(self._ids))
 
-    def hear(self, named: Answered, stored: Answered) -> None:
-        """Take in what was answered, and look up the orders that were named."""
+    def take_over(self, plans: Sequence[Plan | Answer]) -> bool:
+        """Take over what the batch before named; say whether that may do for matching.
+
+        It does unless a command changes an order by a name or an id that only the tables know.
+        That new orders have new names is assumed then, and found out by asking.
+        """
+        placed = self._earlier.named if self._earlier is not None else {}
+        for plan in plans:
+            if isinstance(plan, AmendPlan):
+                return False
+            if isinstance(plan, PlacePlan | CancelPlan) and plan.digest is not None:
+                if plan.digest in placed:
+                    self.named[plan.digest] = placed[plan.digest]
+                elif isinstance(plan, CancelPlan):
+                    return False
+        return True
+
+    def hear(self, named: Answered, stored: Answered) -> bool:
+        """Take in what was answered, and look up the orders that were named.
+
+        Says whether any was that `take_over` had not.
+        """
         self._take_in(stored)
         found = {order_id: digest.bytes for order_id, digest in named.fetchall()}
         if found:
             self._read(found.keys())
+        is_surprised = any(digest not in self.named for digest in found.values())
         guards = {order_id: self.stored[order_id].partner_id for order_id in found}
         self._read(set(guards.values()))
         for order_id, digest in found.items():
@@ -84,6 +105,7 @@ class Known:
         if self._earlier is not None:
             placed = self._earlier.named
             self.named |= {digest: placed[digest] for digest in self._digests if digest in placed}
+        return is_surprised
 
     def find(self, order_id: int) -> StoredOrder | NewOrder | OrderChange | None:
         """An order of an earlier batch, as far as it is known here; its state is right."""

@@ -7,7 +7,7 @@ yields a `Posting`. `Posting.apply()` decides chains of items by the rules of
 whatever the number of rows. Nothing is written a row at a time and no balance is ever a SUM.
 
 The order engine decides ahead, while PostgreSQL still writes what it decided before:
-`foreseen()` gives a `Posting` on accounts that are read and not locked. `lock_unchanged()`
+a `Foresight` gives a `Posting` on accounts that are read and not locked. `lock_unchanged()`
 locks them when they are to be written, and nothing is if anybody has changed one since.
 
 The caller owns the transaction and passes through the door once in it: two passes could
@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from django.db import connection
 
 from edge.ids import batch_at, batch_of, first_id
-from edge.journey import Journey, Rows, array
+from edge.journey import Answered, Journey, Rows, array
 from wallet.items import Item, Result
 from wallet.ledger import Account, HeldFunds, Ledger
 from wallet.references import ReferenceRow
@@ -179,32 +179,40 @@ def locked(account_ids: set[int], hold_ids: list[int], *, now: datetime | None =
         return _lock(account_ids, hold_ids, now)
 
 
-def foreseen(account_ids: set[int], hold_ids: set[int], earlier: Foreseen | None) -> Foreseen:
-    """Read accounts and holds to decide on them ahead, outside a transaction, locking nothing.
+class Foresight:
+    """Reads accounts and holds to decide on them ahead, outside a transaction, locking nothing.
 
     What `earlier` decided on is taken as it leaves it: it may be under way still. All of
     it is checked when it is locked (`lock_unchanged`).
     """
-    accounts: dict[int, Account] = {}
-    holds: dict[int, HeldFunds] = {}
-    if earlier is not None:
-        before = earlier.ledger
-        accounts = {id: before.accounts[id] for id in account_ids & before.accounts.keys()}
-        holds = {id: before.holds[id] for id in hold_ids & before.holds.keys()}
-    journey = Journey()
-    journey.add(NEXT_SEQUENCE)
-    # Accounts before holds: whoever changes a hold changes its account, so a hold that is
-    # newer than its account here is found out when the account is locked.
-    journey.add(READ_ACCOUNTS, array(account_ids - accounts.keys()))
-    journey.add(READ_HOLDS, array(hold_ids - holds.keys()))
-    with connection.wrap_database_errors:
-        drawn, read, held = journey.run()
-    rows = read.fetchall()
-    accounts |= {row[0]: Account(*row[:-1]) for row in rows}
-    holds |= {row[0]: HeldFunds(*row) for row in held.fetchall()}
-    [[sequence]] = drawn.fetchall()
-    ledger, batch = _ledger(accounts, holds, sequence, None)
-    return Foreseen(ledger, batch, {row[0]: row[-1] for row in rows}, earlier)
+
+    def __init__(self, account_ids: set[int], hold_ids: set[int], earlier: Foreseen | None) -> None:
+        self._earlier = earlier
+        self._accounts: dict[int, Account] = {}
+        self._holds: dict[int, HeldFunds] = {}
+        if earlier is not None:
+            before = earlier.ledger
+            shared = account_ids & before.accounts.keys()
+            self._accounts = {id: before.accounts[id] for id in shared}
+            self._holds = {id: before.holds[id] for id in hold_ids & before.holds.keys()}
+        self._missing = (account_ids - self._accounts.keys(), hold_ids - self._holds.keys())
+
+    def ask(self, journey: Journey) -> None:
+        """Put on a journey what is to be read: three statements."""
+        journey.add(NEXT_SEQUENCE)
+        # Accounts before holds: whoever changes a hold changes its account, so a hold that is
+        # newer than its account here is found out when the account is locked.
+        journey.add(READ_ACCOUNTS, array(self._missing[0]))
+        journey.add(READ_HOLDS, array(self._missing[1]))
+
+    def hear(self, drawn: Answered, read: Answered, held: Answered) -> Foreseen:
+        """Take in the answers."""
+        rows = read.fetchall()
+        self._accounts |= {row[0]: Account(*row[:-1]) for row in rows}
+        self._holds |= {row[0]: HeldFunds(*row) for row in held.fetchall()}
+        [[sequence]] = drawn.fetchall()
+        ledger, batch = _ledger(self._accounts, self._holds, sequence, None)
+        return Foreseen(ledger, batch, {row[0]: row[-1] for row in rows}, self._earlier)
 
 
 def lock_unchanged(journey: Journey, posting: Foreseen) -> None:

@@ -115,6 +115,29 @@ def test_a_name_used_in_the_batch_under_way_means_that_order(sky: Sky) -> None:
     settled(venue)
 
 
+def test_an_old_order_asked_for_again_takes_a_transaction(sky: Sky) -> None:
+    venue = sky.venue
+    [placed] = sky.fly(venue.place("sam", "sell", 5, 4, cid="mine"))
+    before = venue.book.state_hash()
+    again = venue.place("sam", "sell", 5, 4, cid="mine")
+    assert venue.engine.decide([venue.place("sam", "sell", 6, 1), again]) is None
+    assert venue.book.state_hash() == before
+    assert venue.run(again) == [placed | {"http": 201, "replayed": True}]
+    settled(venue)
+
+
+def test_old_orders_are_changed_by_their_names(sky: Sky) -> None:
+    venue = sky.venue
+    sky.fly(
+        venue.place("sam", "sell", 5, 4, cid="mine"), venue.place("sam", "sell", 6, 4, cid="too")
+    )
+    amended, cancelled = sky.fly(
+        venue.amend("sam", cid="mine", price=7), venue.cancel("sam", cid="too")
+    )
+    assert (amended["price"], cancelled["status"]) == (7, "cancelled")
+    settled(venue)
+
+
 def test_an_order_that_the_batch_under_way_filled_is_not_cancelled(sky: Sky) -> None:
     venue = sky.venue
     [placed] = sky.fly(venue.place("sam", "sell", 5, 1))
@@ -205,9 +228,7 @@ def test_a_lost_connection_is_a_lost_session(sky: Sky) -> None:
 
 def test_what_takes_a_transaction_is_not_decided_ahead(sky: Sky) -> None:
     venue = sky.venue
-    instruct(
-        venue.market.pk, Instruction.Deed.HALT, reason="a test", actor=venue.people["sam"]
-    )
+    instruct(venue.market.pk, Instruction.Deed.HALT, reason="a test", actor=venue.people["sam"])
     before = venue.book.state_hash()
     assert venue.engine.decide([venue.place("sam", "sell", 5, 4)]) is None
     assert venue.book.state_hash() == before

@@ -191,17 +191,18 @@ def test_a_dropped_book_leaves_nothing_behind() -> None:
     An order that stayed would keep its price level, which the collector does see.
     """
 
+    book = book_of(*ROWS)
+    ours = {id(level) for ladder in (book.bids, book.asks) for level in ladder.levels.values()}
+
     def levels_alive() -> int:
         gc.collect()
-        return sum(type(thing) is Level for thing in gc.get_objects())
+        return sum(type(thing) is Level and id(thing) in ours for thing in gc.get_objects())
 
-    before = levels_alive()
-    book = book_of(*ROWS)
     book.lower(book.orders[1], 7)
     book.remove(book.orders[5])
-    assert levels_alive() == before + 4
+    assert levels_alive() == len(ours) == 4
     del book
-    assert levels_alive() == before
+    assert levels_alive() == 0
 
 
 LONG_QUEUE = """

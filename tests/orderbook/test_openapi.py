@@ -28,8 +28,9 @@ def document() -> dict[str, Any]:
 
 
 def test_every_route_of_the_gateway_is_written_down(document: dict[str, Any]) -> None:
+    # A star says that the name may have slashes in it; a description has no word for that.
     served = {
-        (each.method.lower(), each.pattern)
+        (each.method.lower(), each.pattern.replace("*}", "}"))
         for each in routes(MarketDirectory("postgresql:///none"))
     }
     assert {(each.method, each.path) for each in OPERATIONS} == served

@@ -20,7 +20,7 @@ BREACHES = {
     INSIDE: ("wallet/models.py", "from wallet import actions\n"),
     PURE: ("orderbook/matching.py", "import time\n"),
     TABLES: ("rewards/breach.py", "from wallet.models import Entry\n"),
-    INNER: ("orderbook/breach.py", "import wallet.copy_rows\n"),
+    INNER: ("orderbook/breach.py", "import wallet.rows\n"),
 }
 """For each contract a file and a line that breaks it."""
 

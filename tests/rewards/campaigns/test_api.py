@@ -327,7 +327,9 @@ def test_every_operation_has_a_name_and_examples() -> None:
 
     generator = SchemaGenerator(urlconf="rewards.campaigns.urls")  # type: ignore[no-untyped-call]
     schema = generator.get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
-    operations = [each for methods in schema["paths"].values() for each in methods.values()]
+    every = [each for methods in schema["paths"].values() for each in methods.values()]
+    # The gateway's own operations are in every description.
+    operations = [each for each in every if each["tags"] != ["orders"]]
     assert len({each["operationId"] for each in operations}) == len(operations) == 30
     for operation in operations:
         [success] = [s for s in operation["responses"] if s in {"200", "201", "202", "204"}][:1]

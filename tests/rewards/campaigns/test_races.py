@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -100,6 +101,14 @@ def test_control_without_the_lock_on_counters_one_person_gets_several(
     # The row is there already, so that nothing else makes them wait for one another.
     world.claim(world.ann, request=uuid4())
     reversing.reverse(Claim.objects.get().pk, actor=None, reason="control")
+    decided, pay = threading.Barrier(2), paying.pay
+
+    def pay_together(*arguments: Any) -> Any:
+        with suppress(threading.BrokenBarrierError):
+            decided.wait(5)
+        return pay(*arguments)
+
+    monkeypatch.setattr(paying, "pay", pay_together)
     assert at_once(claims(world, [world.ann] * 20))["granted"] > 1
 
 
