@@ -13,8 +13,8 @@ from typing import Protocol
 
 INITIAL = 160.0
 LEAST = 160.0
-"""A writer commits what has arrived: with 20 under way an order cost it 170 µs of CPU, with 64
-half of that. Fewer at once would only make each dearer."""
+"""A writer commits what has arrived, and decides the next batch while it writes one: with 64
+under way it had one batch in hand and waited, with 160 it does 1.4 times as much."""
 MOST = 200.0
 SMOOTHING = 0.2
 TOLERANCE = 1.5

@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 BATCH_COMMANDS = 512
 """The most commands one commit carries. More raises the throughput little and the wait much."""
-WORTH_AHEAD = 16
+WORTH_AHEAD = 32
 """A smaller batch is waited for before the next is read: its answers go out at once, and the
 next one gathers meanwhile. Both cost nearly the same whatever is in them."""
 HEARTBEAT_S = 0.5
