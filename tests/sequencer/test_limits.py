@@ -25,7 +25,7 @@ def test_it_grows_while_answers_take_no_longer() -> None:
 
 
 def test_a_server_that_slows_down_is_given_less_at_once() -> None:
-    limit = GradientLimit()
+    limit = GradientLimit(initial=20, least=20)
     closed_loop(limit, least_s=0.005, per_s=1e9, turns=2_000)
     for _ in range(30):
         limit.answered(0.050, limit.value)
@@ -33,7 +33,7 @@ def test_a_server_that_slows_down_is_given_less_at_once() -> None:
 
 
 def test_control_without_the_gradient_it_does_not_notice() -> None:
-    blind = GradientLimit(tolerance=1_000)
+    blind = GradientLimit(initial=20, least=20, tolerance=1_000)
     closed_loop(blind, least_s=0.005, per_s=1e9, turns=2_000)
     for _ in range(30):
         blind.answered(0.050, blind.value)
