@@ -42,7 +42,7 @@ RUSH_S = 3.0
 LIVE = 200
 ASKING, WARM = 320, 20
 BODY = b'{"channel": "app"}'
-CONNECTIONS = 128
+CONNECTIONS = 200
 BESIDE = {
     "rewards.claims_per_s": "rewards.single_claims_per_s",
     "rewards.engine_claims_per_s": "rewards.single_claims_per_s",

@@ -69,7 +69,7 @@ def test_whatever_it_is_told_it_stays_within_bounds(
 
 
 def test_the_fallback_adds_one_and_takes_a_tenth() -> None:
-    limit = AimdLimit(initial=100, slow_s=0.1)
+    limit = AimdLimit(initial=100, least=20, slow_s=0.1)
     limit.answered(0.05, 50)
     assert limit.value == 101
     limit.answered(0.05, 49)
