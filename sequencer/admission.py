@@ -40,11 +40,6 @@ SHARES: Mapping[Priority, float] = {
 MOST_WITHIN = 208
 """The most that is under way or waiting in one class: at 5,000 orders a second this is 42 ms of
 work, and more would only wait longer."""
-WITHIN_S = 0.042
-LEAST_WITHIN = 64
-"""Where less is done, by others' fault or a slow disk, there may be less inside: as much work as
-at 5,000 a second, but never less than one good batch."""
-RATE_SMOOTHING = 0.1
 LEAST_PLACES = 16
 LONGEST_WAIT_S = 0.25
 
@@ -86,7 +81,6 @@ class Admission:
         *,
         shares: Mapping[Priority, float] = SHARES,
         most_within: int = MOST_WITHIN,
-        within_s: float = WITHIN_S,
         longest_wait_s: float = LONGEST_WAIT_S,
     ) -> None:
         assert sum(shares.values()) <= 1 + 1e-9
@@ -100,13 +94,10 @@ class Admission:
         self._most_in_flight = 0
         self._rtt_sum_s = 0.0
         self._rtt_count = 0
-        self._within = most_within
-        self._within_s = within_s
-        self._rate_per_s = most_within / within_s
 
     @property
     def limit(self) -> int:
-        return min(self._limit.value, self._within)
+        return self._limit.value
 
     # -- coming in -------------------------------------------------------------------------
 
@@ -136,7 +127,7 @@ class Admission:
         return False
 
     def _may_go(self, line: _Line, weight: int) -> bool:
-        limit = self.limit
+        limit = self._limit.value
         if self.in_flight == 0:
             return True  # what is larger than the limit goes alone
         if line.in_flight + weight <= line.share * limit:
@@ -155,7 +146,7 @@ class Admission:
         raise AssertionError("every line is in the list")
 
     def _has_place(self, line: _Line, weight: int) -> bool:
-        room = max(LEAST_PLACES, self._within - self.limit)
+        room = max(LEAST_PLACES, self._most_within - self._limit.value)
         return line.waiting_weight + weight <= room or not line.waiting
 
     def _go(self, line: _Line, weight: int) -> None:
@@ -224,20 +215,9 @@ class Admission:
     def learn(self) -> None:
         """Let the limit move by what was answered since the last time: one sample, the mean."""
         if self._rtt_count:
-            rtt_s = self._rtt_sum_s / self._rtt_count
-            self._limit.answered(rtt_s, self._most_in_flight)
-            self._learn_rate(rtt_s)
+            self._limit.answered(self._rtt_sum_s / self._rtt_count, self._most_in_flight)
             self._rtt_sum_s, self._rtt_count = 0.0, 0
             self._most_in_flight = self.in_flight
-
-    def _learn_rate(self, rtt_s: float) -> None:
-        """Learn how much is done a second, from a house that is full: Little's law."""
-        if rtt_s <= 0 or self._most_in_flight < self.limit / 2:
-            return
-        sample = self._most_in_flight / rtt_s
-        self._rate_per_s += (sample - self._rate_per_s) * RATE_SMOOTHING
-        within = int(self._rate_per_s * self._within_s)
-        self._within = min(self._most_within, max(LEAST_WITHIN, within))
 
     def dropped(self) -> None:
         """A request was not answered in time."""

@@ -74,8 +74,7 @@ class Guard(Protocol):
 def bulk_admission() -> Admission:
     """The door for batches, counted in commands: a few at a time, half a second of work."""
     limit = AimdLimit(initial=2_000, least=500, most=4_000, slow_s=0.5, step=100)
-    shares = {Priority.ORDER: 1.0}
-    return Admission(limit, shares=shares, most_within=8_000, within_s=1, longest_wait_s=1)
+    return Admission(limit, shares={Priority.ORDER: 1.0}, most_within=8_000, longest_wait_s=1)
 
 
 class Gateway:

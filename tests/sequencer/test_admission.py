@@ -98,42 +98,6 @@ def test_a_full_line_refuses_and_counts() -> None:
     assert (admission.in_flight, admission.waiting, admission.refused) == (20, 20, 1)
 
 
-class Crowd:
-    """More people than there is room for, all the time."""
-
-    def __init__(self, **bounds: float) -> None:
-        limit = AimdLimit(initial=160, least=160, most=160, slow_s=10)
-        self.admission = Admission(limit, **bounds)  # type: ignore[arg-type]
-        self._inside: list[Asking] = []
-
-    def served(self, rtt_s: float, turns: int) -> int:
-        """All inside are answered after so long, again and again; how many are there at last."""
-        admission = self.admission
-        for _ in range(turns):
-            for place in self._inside:
-                admission.answered(rtt_s)
-                admission.leave(place)
-            admission.learn()
-            self._inside = [place for place in admission.ready() if isinstance(place, Asking)]
-            with contextlib.suppress(Overloaded):
-                while True:
-                    place = Asking()
-                    if admission.enter(place, now=0):
-                        self._inside.append(place)
-        return admission.in_flight + admission.waiting
-
-
-def test_where_less_is_done_less_is_let_in() -> None:
-    crowd = Crowd()
-    assert crowd.served(160 / 7_000, 50) == 208
-    assert crowd.served(160 / 2_000, 300) == 80
-    assert crowd.served(64 / 7_000, 300) == 208
-
-
-def test_control_by_the_limit_alone_they_would_wait_twice_as_long() -> None:
-    assert Crowd(within_s=1e9).served(160 / 2_000, 300) == 208
-
-
 def test_who_waits_too_long_is_taken_out() -> None:
     admission = door(longest_wait_s=0.25)
     fill(admission, LIMIT, Priority.ORDER)
