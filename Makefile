@@ -35,7 +35,7 @@ run: ## Start everything, with embedded servers and a demo; RESET=1 starts over,
 
 test: ## Run the tests; ARGS='tests/wallet -k hold' narrows, REQUIRE_ALL=1 allows no skip
 	$(INSTALL) base embedded dev
-	@exec $(PY) -m pytest -n $(or $(WORKERS),auto) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@exec $(PY) -m pytest -n $(or $(WORKERS),auto) --dist loadfile $(ARGS)
 
 lint: ## Check style, types and the walls between rooms
 	$(INSTALL) base embedded dev

@@ -15,12 +15,6 @@ from tests.flush import remember_first_rows
 from tests.support.processes import Scrip, StartScrip
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that say they take long: at the end, others would wait for them."""
-    long = {item.path for item in items if item.get_closest_marker("timeout")}
-    items.sort(key=lambda item: item.path not in long)
-
-
 @pytest.fixture(scope="session")
 def guard() -> Iterator[Guard]:
     """Starts processes that end with this session, even if it is killed."""
