@@ -148,9 +148,6 @@ class Ledger:
         self.touched_hold_ids: set[int] = set()
         self._undo: list[tuple[Account | HeldFunds, tuple[int, ...]]] = []
         self._is_in_chain = False
-        self._rules = {
-            Transfer: self._transfer, Hold: self._hold, Post: self._post, Void: self._void,
-        }  # fmt: skip
 
     def apply(self, chain: Sequence[Item]) -> list[Result]:
         """Decide one chain: all of its items happen, or none does and each says why.
@@ -172,12 +169,12 @@ class Ledger:
         """
         if len(chain) == 1:
             item = chain[0]
-            return self._rules[type(item)](item), 0  # type: ignore[operator]
+            return _RULES[type(item)](self, item), 0  # type: ignore[operator]
         self._is_in_chain = True
         mark = (len(self.transfers), len(self.entries), len(self.new_hold_ids), self.next_id)
         refused = _ALL_CREATED
         for index, item in enumerate(chain):
-            refusal = self._rules[type(item)](item)  # type: ignore[operator]
+            refusal = _RULES[type(item)](self, item)  # type: ignore[operator]
             if refusal:
                 self._take_back(mark)
                 refused = refusal, index
@@ -414,6 +411,16 @@ class Ledger:
             del self.holds[hold_id]
             self.touched_hold_ids.discard(hold_id)
         del self.new_hold_ids[new_holds:]
+
+
+_RULES = {
+    Transfer: Ledger._transfer,
+    Hold: Ledger._hold,
+    Post: Ledger._post,
+    Void: Ledger._void,
+}
+"""Beside the class: bound methods in a ledger would keep it, and all it holds, from dying with
+its batch."""
 
 
 def _check_statuses(debit: Account, credit: Account | None) -> Refusal:
