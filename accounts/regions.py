@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from accounts.models import Residence, User
 from edge.audit import record
-from edge.journey import Journey, array
+from edge.journey import Journey
+from edge.postgres import array
 from edge.problems import Refusal
 
 REGION = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?\Z")

@@ -25,8 +25,8 @@ from __future__ import annotations
 
 import re
 import select
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from functools import lru_cache
 from itertools import groupby
 from struct import Struct
@@ -37,6 +37,8 @@ import psycopg
 from django.db import connection
 from psycopg import errors, pq
 from psycopg.adapt import Transformer
+
+from edge.postgres import timestamp_microseconds
 
 ANSWER, BEGUN = "", "\0"
 """What a result belongs to: a statement, a transaction that begins, else what is prepared."""
@@ -52,8 +54,6 @@ _TEXT_HEAD = Struct("!ii").pack
 NULL_INT8 = _TEXT_HEAD(20, -1)
 NULL_TIMESTAMP = _TEXT_HEAD(1184, -1)
 NO_TEXT = _TEXT_HEAD(25, 0)
-_POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 _BAD = frozenset({pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE})
 _ABORTED = pq.ExecStatus.PIPELINE_ABORTED
@@ -352,11 +352,6 @@ def text(value: str) -> bytes:
     return _TEXT_HEAD(25, len(encoded)) + encoded
 
 
-def timestamp_microseconds(moment: datetime) -> int:
-    """A timestamptz as PostgreSQL counts it: microseconds since 2000."""
-    return (moment - _POSTGRES_EPOCH) // _MICROSECOND
-
-
 def timestamp(moment: datetime | None) -> bytes:
     """Pack a timestamptz field that may be NULL."""
     return NULL_TIMESTAMP if moment is None else _INT8(1184, 8, timestamp_microseconds(moment))
@@ -366,8 +361,3 @@ def bytea_array(values: Sequence[bytes]) -> bytes:
     """Pack a parameter that is an array of bytea."""
     body = b"".join([_LENGTH(len(value)) + value for value in values])
     return _HEAD(1, 0, 17, len(values), 1) + body
-
-
-def array(values: Iterable[int]) -> str:
-    """Spell a PostgreSQL array of integers: one string is far cheaper than a list to bind."""
-    return "{" + ",".join(map(str, values)) + "}"

@@ -9,7 +9,7 @@ is NULL.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from struct import Struct
@@ -54,6 +54,12 @@ def uuid_array(digests: Iterable[bytes]) -> str:
 def text_array(values: Iterable[str]) -> str:
     """Spell a PostgreSQL array of texts."""
     return "{" + ",".join([_quoted(value) for value in values]) + "}"
+
+
+def repeated_texts(values: Sequence[str]) -> str:
+    """Spell an array of texts, quoting each different one once: a batch names few of them."""
+    spelt = {value: text_array([value])[1:-1] for value in set(values)}
+    return "{" + ",".join([spelt[value] for value in values]) + "}"
 
 
 def _quoted(value: str) -> str:

@@ -40,7 +40,7 @@ class Ahead:
         lock_unchanged(journey, self.batch.foreseen)
 
     def left(self, answered: Answered) -> None:
-        """The batch is written, and all but committed."""
+        """The batch is written: note in which transaction, for the one that builds on it."""
         [[_, xid]] = answered.fetchall()
         self.batch.foreseen.left(xid)
 

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from django.db import connection
 
-from edge.journey import Answered, Journey, array
-from edge.postgres import uuid_array
+from edge.journey import Answered, Journey
+from edge.postgres import array, uuid_array
 from orderbook.instructions import Place, SelfTrade, Side, TimeInForce
 from orderbook.memory import Memory
 from orderbook.outcome import Outcome

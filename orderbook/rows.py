@@ -8,7 +8,8 @@ from struct import Struct
 
 import msgspec
 
-from edge.journey import NO_TEXT, Journey, Rows, array, int8, row, text
+from edge.journey import NO_TEXT, Journey, Rows, int8, row, text
+from edge.postgres import array
 from orderbook.instructions import NO_CONDITIONS, Conditions, OrderType, SelfTrade
 from orderbook.models import OrderState
 

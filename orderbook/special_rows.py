@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 
-from edge.journey import Journey, array
+from edge.journey import Journey
+from edge.postgres import array
 
 WRITE = """
 INSERT INTO orderbook_specialorder AS s (id, market_id, stop_ticks, minimum_lots, peak_lots,

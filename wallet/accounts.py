@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from django.db import connection
 
-from edge.arrays import repeated_texts
+from edge.postgres import repeated_texts
 from wallet.models import Account, AccountKind, Asset
 
 WALLET = "wallet"

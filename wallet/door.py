@@ -25,7 +25,8 @@ from datetime import UTC, datetime
 from django.db import connection
 
 from edge.ids import batch_at, batch_of, first_id
-from edge.journey import Answered, Journey, Rows, array
+from edge.journey import Answered, Journey, Rows
+from edge.postgres import array
 from wallet.items import Item, Result
 from wallet.ledger import Account, HeldFunds, Ledger
 from wallet.references import ReferenceRow

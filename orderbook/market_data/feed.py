@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from django.db import connection
 
-from edge.journey import Journey, array
+from edge.journey import Journey
+from edge.postgres import array
 
 KNOWN = "SELECT market_id, sequence FROM orderbook_feed WHERE market_id = ANY(%s)"
 ADVANCE = """

@@ -15,8 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
-from edge.arrays import repeated_texts
-from edge.postgres import array, raw_cursor
+from edge.postgres import array, raw_cursor, repeated_texts
 from rewards.campaigns.deciding import Counter, Counts
 from rewards.campaigns.facts import microseconds
 from rewards.campaigns.terms import MOST_RECENT
