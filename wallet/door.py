@@ -152,18 +152,15 @@ def opened(
     hold_ids: Iterable[int] = (),
     *,
     now: datetime | None = None,
-    names_hold_accounts: bool = False,
 ) -> Iterator[Posting]:
     """Open the door on these accounts and holds (and the holds' accounts), and write at the end.
 
     Must run inside a transaction, once. Ids that do not exist are simply not there: the
     rules refuse what names them. An exception in the block writes nothing. `now` is for
-    tests; it defaults to the clock, read after the locks are held. A caller that names the
-    holds' accounts among `account_ids` saves a look-up; a hold whose account is not named
-    is then not there.
+    tests; it defaults to the clock, read after the locks are held.
     """
     accounts, holds = set(account_ids), sorted(set(hold_ids))
-    if holds and not names_hold_accounts:
+    if holds:
         accounts.update(_accounts_of_holds(holds))
     posting = locked(accounts, holds, now=now)
     yield posting
