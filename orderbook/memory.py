@@ -35,6 +35,7 @@ from orderbook.matching import (
 )
 from orderbook.models import Market, TradingLimit
 from orderbook.pairs import place_pair
+from orderbook.stops import stop_ticks_of
 from wallet.accounts import FEES, Purpose, open_accounts
 from wallet.models import AssetRules
 from wallet.ownership_rules import FREE
@@ -127,10 +128,13 @@ class Trading:
             self._collected = None
 
     def enter(self, order: Place) -> tuple[Report, bool]:
-        """Match a new order as the market's state has it; say whether the market must halt."""
+        """Match a new order as the market's state has it; say whether the market must halt.
+
+        A stop does not meet the band before it runs.
+        """
         if self.state is MarketState.AUCTION:
             return self._collect(order), False
-        if not self.dynamic_band_bps:
+        if not self.dynamic_band_bps or stop_ticks_of(order):
             return place(self.book, order), False
         reference_ticks = self.book.last_ticks or self.reference_ticks
         return place_within(self.book, order, band_around(reference_ticks, self.dynamic_band_bps))
