@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import Residence, User
@@ -31,8 +31,7 @@ def regions_of(person_ids: Iterable[int]) -> dict[int, str]:
     """Say the regions of people; those of whom nothing is known are left out. One look-up."""
     journey = Journey()
     journey.add(REGIONS, array(person_ids))
-    with connection.wrap_database_errors:
-        [found] = journey.run()
+    [found] = journey.run()
     return {int(person_id): str(region) for person_id, region in found.fetchall()}
 
 

@@ -165,8 +165,12 @@ class Journey:
         self._list += other._list
 
     def run(self) -> list[Answered]:
-        """Send everything over Django's connection and wait for the answers; see `Trip.finish`."""
-        return self.send(raw_connection()).finish()
+        """Send everything over Django's connection and wait for the answers; see `Trip.finish`.
+
+        Errors come out as Django's, with psycopg's as their cause.
+        """
+        with connection.wrap_database_errors:
+            return self.send(raw_connection()).finish()
 
     def send(self, raw: psycopg.Connection[Any]) -> Trip:
         """Send everything over a connection, and do not wait.

@@ -56,10 +56,9 @@ def record(events: Sequence[Event]) -> None:
     if not connection.in_atomic_block:
         raise NotInTransaction("record() outside transaction.atomic()")
     if events:
-        with connection.wrap_database_errors:
-            journey = Journey()
-            record_on(journey, events)
-            journey.run()
+        journey = Journey()
+        record_on(journey, events)
+        journey.run()
 
 
 def record_on(journey: Journey, events: Sequence[Event]) -> None:

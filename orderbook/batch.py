@@ -87,8 +87,7 @@ class Batch:
         """Decide and write as many of the commands as one commit carries, after the deeds."""
         journey = Journey()
         self._known.ask(journey, self._plans)
-        with connection.wrap_database_errors:
-            self._known.hear(*journey.run())
+        self._known.hear(*journey.run())
         self._match_all()
         account_ids, hold_ids = self._touched()
         self._posting = locked(account_ids, sorted(hold_ids))
@@ -126,15 +125,15 @@ class Batch:
         is_known = self._known.take_over(self._plans)
         if not is_known:
             self._ask(journey)
-            self._hear(self._run(journey))
+            self._hear(journey.run())
             journey = Journey()
         self._match_all()
         foresight = Foresight(*self._touched(), self._earlier.foreseen if self._earlier else None)
         foresight.ask(journey)
         if not is_known:
-            return foresight.hear(*self._run(journey))
+            return foresight.hear(*journey.run())
         self._ask(journey)
-        drawn, read, held, *known = self._run(journey)
+        drawn, read, held, *known = journey.run()
         if self._hear(known):
             # An order that seemed new is an old one asked for again.
             raise NeedsTransaction
@@ -150,10 +149,6 @@ class Batch:
         if self._memory.is_stale(changed):
             raise NeedsTransaction
         return self._known.hear(*known)
-
-    def _run(self, journey: Journey) -> list[Answered]:
-        with connection.wrap_database_errors:
-            return journey.run()
 
     @property
     def foreseen(self) -> Foreseen:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from django.db import connection
-
 from edge.journey import Answered, Journey
 from edge.postgres import array, uuid_array
 from orderbook.instructions import Place, SelfTrade, Side, TimeInForce
@@ -121,8 +119,7 @@ class Known:
         if missing:
             journey = Journey()
             journey.add(STORED_BY_ID, array(missing))
-            with connection.wrap_database_errors:
-                [found] = journey.run()
+            [found] = journey.run()
             self._take_in(found)
 
     def _take_in(self, found: Answered) -> None:

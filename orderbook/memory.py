@@ -268,8 +268,7 @@ class Memory:
         """
         journey = Journey()
         self.ask(journey)
-        with connection.wrap_database_errors:
-            [changed] = journey.run()
+        [changed] = journey.run()
         revision = self.hear(changed)
         if revision != self._revision:
             self._adopt_markets()
@@ -292,8 +291,7 @@ class Memory:
         if changed is None:
             journey = Journey()
             self.ask(journey)
-            with connection.wrap_database_errors:
-                [changed] = journey.run()
+            [changed] = journey.run()
         return self.hear(changed) != self._revision or self.has_instructions
 
     def _adopt_markets(self) -> None:

@@ -9,8 +9,7 @@ import psycopg
 from django.db import IntegrityError, transaction
 
 from edge.ids import ROWS_PER_BATCH
-from edge.postgres import raw_cursor, uuid_array
-from wallet.door import Posting, opened
+from wallet.door import Posting, Used, opened
 from wallet.items import (
     Item,
     Post,
@@ -24,10 +23,6 @@ from wallet.references import ReferenceRow, digest_of, fingerprint_of, replayed
 
 ATTEMPTS = 3
 """How often a batch is tried when another batch used one of its references meanwhile."""
-USED_REFERENCES = """
-SELECT digest, transfer_id, fingerprint, refusal
-  FROM wallet_reference WHERE digest = ANY(%s::uuid[])
-"""
 
 
 class BatchTooLarge(ValueError):
@@ -70,21 +65,20 @@ class _Batch:
         self.now = now
         self.results: list[Result | None] = [_checked(item) for item in items]
         self.digests = [digest_of(item.reference) for item in items]
-        self.used: dict[bytes, ReferenceRow] = {}
 
     def post(self) -> list[Result]:
         if all(self.results):
             return [result for result in self.results if result]
         account_ids, hold_ids = _touched_by(self.items)
-        with opened(account_ids, hold_ids, now=self.now) as posting:
-            self.used = _used_references(self.digests)
+        with opened(account_ids, hold_ids, digests=self.digests, now=self.now) as posting:
             for start, end in chains(self.items):
                 self._decide(posting, start, end)
         return [result for result in self.results if result]
 
     def _decide(self, posting: Posting, start: int, end: int) -> None:
         seen: set[bytes] = set()
-        settled = [self._settled(index, seen) for index in range(start, end)]
+        used = posting.used
+        settled = [self._settled(index, seen, used) for index in range(start, end)]
         if any(settled):
             self.results[start:end] = _with_chain_refused(settled)
             return
@@ -94,7 +88,7 @@ class _Batch:
             if result.is_created or result.refusal.depends_on_state:
                 self._use_reference(posting, index, result)
 
-    def _settled(self, index: int, seen: set[bytes]) -> Result | None:
+    def _settled(self, index: int, seen: set[bytes], used: Used) -> Result | None:
         """What is known of the item without deciding it: it is malformed, or a replay.
 
         `seen` are the references of the same chain so far: none may come twice in it.
@@ -107,15 +101,14 @@ class _Batch:
         if digest in seen:
             return Result(Refusal.REFERENCE_REUSED, 0)
         seen.add(digest)
-        used = self.used.get(digest)
-        return used and replayed(used, fingerprint_of(self.items[index]))
+        before = used.get(digest)
+        return before and replayed(before, fingerprint_of(self.items[index]))
 
     def _use_reference(self, posting: Posting, index: int, result: Result) -> None:
         digest = self.digests[index]
-        row = ReferenceRow(
+        row = posting.used[digest] = ReferenceRow(
             digest, result.transfer_id, fingerprint_of(self.items[index]), result.refusal
         )
-        self.used[digest] = row
         posting.references.append(row)
 
 
@@ -151,11 +144,3 @@ def _touched_by(items: Sequence[Item]) -> tuple[set[int], set[int]]:
         if not isinstance(item, Void) and item.credit_account_id is not None:
             account_ids.add(item.credit_account_id)
     return account_ids, hold_ids
-
-
-def _used_references(digests: Sequence[bytes]) -> dict[bytes, ReferenceRow]:
-    with raw_cursor() as cursor:
-        rows = cursor.execute(
-            USED_REFERENCES, (uuid_array(digests),), prepare=True, binary=True
-        ).fetchall()
-    return {row[0].bytes: ReferenceRow(row[0].bytes, *row[1:]) for row in rows}

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -26,7 +27,7 @@ from django.db import connection
 
 from edge.ids import batch_at, batch_of, first_id
 from edge.journey import Answered, Journey, Rows
-from edge.postgres import array
+from edge.postgres import array, uuid_array
 from wallet.items import Item, Result
 from wallet.ledger import Account, HeldFunds, Ledger
 from wallet.references import ReferenceRow
@@ -88,6 +89,10 @@ INSERT INTO wallet_hold (id, account_id, asset_id, amount, remaining, state, cre
     expires_at)
 SELECT * FROM unnest($1::wallet_hold_row[])
 """
+USED_REFERENCES = """
+SELECT digest, transfer_id, fingerprint, refusal
+  FROM wallet_reference WHERE digest = ANY($1::uuid[])
+"""
 WRITE_REFERENCES = """
 INSERT INTO wallet_reference (digest, transfer_id, fingerprint, refusal)
 SELECT * FROM unnest($1::wallet_reference_row[])
@@ -96,14 +101,20 @@ SELECT * FROM unnest($1::wallet_reference_row[])
 
 MOVED = "accounts"
 """What `edge.journey.Unexpected` names when an account was changed since it was read."""
+Used = dict[bytes, ReferenceRow]
 
 
 class Posting:
-    """One pass through the door: accounts and holds, and what is decided on them."""
+    """One pass through the door: accounts and holds, and what is decided on them.
 
-    def __init__(self, ledger: Ledger, batch: int) -> None:
+    `used` are those of the references that the caller named (by their digests) that are used
+    up, as they were once the locks were held; `references` the ones that this pass uses up.
+    """
+
+    def __init__(self, ledger: Ledger, batch: int, used: Used | None = None) -> None:
         self.ledger = ledger
         self.batch = batch
+        self.used: Used = used or {}
         self.references: list[ReferenceRow] = []
 
     def apply(self, chain: Sequence[Item]) -> list[Result]:
@@ -151,30 +162,63 @@ def opened(
     account_ids: Iterable[int],
     hold_ids: Iterable[int] = (),
     *,
+    digests: Sequence[bytes] = (),
     now: datetime | None = None,
 ) -> Iterator[Posting]:
     """Open the door on these accounts and holds (and the holds' accounts), and write at the end.
 
     Must run inside a transaction, once. Ids that do not exist are simply not there: the
-    rules refuse what names them. An exception in the block writes nothing. `now` is for
-    tests; it defaults to the clock, read after the locks are held.
+    rules refuse what names them. An exception in the block writes nothing. `digests` are of
+    references (`Posting.used`). `now` is for tests; it defaults to the clock, read after the
+    locks are held.
     """
     accounts, holds = set(account_ids), sorted(set(hold_ids))
     if holds:
         accounts.update(_accounts_of_holds(holds))
-    posting = locked(accounts, holds, now=now)
+    posting = locked(accounts, holds, digests=digests, now=now)
     yield posting
-    _write(posting)
+    journey = Journey()
+    write_to(journey, posting)
+    journey.run()
 
 
-def locked(account_ids: set[int], hold_ids: list[int], *, now: datetime | None = None) -> Posting:
+def locked(
+    account_ids: AbstractSet[int],
+    hold_ids: Sequence[int] = (),
+    *,
+    digests: Sequence[bytes] = (),
+    now: datetime | None = None,
+    first: Journey | None = None,
+) -> Posting:
     """Lock accounts, those of the holds among them, and leave the writing to the caller.
 
-    Inside a transaction, once; `write_to` puts on a journey what was decided.
+    Inside a transaction, once; `write_to` puts on a journey what was decided. `first` goes
+    ahead of the locks in the same journey, for what must be locked before; its answers are
+    not looked at.
     """
     assert connection.in_atomic_block, "money moves inside a transaction"
-    with connection.wrap_database_errors:
-        return _lock(account_ids, hold_ids, now)
+    journey = Journey()
+    if first is not None:
+        journey.then(first)
+    journey.add(LOCK_ACCOUNTS, array(sorted(account_ids)))
+    # Each read by a statement of its own, once the locks are held: as they are now.
+    if hold_ids:
+        journey.add(READ_HOLDS, array(hold_ids))
+    if digests:
+        journey.add(USED_REFERENCES, uuid_array(digests))
+    answers = journey.run()
+    used = _used(answers.pop()) if digests else {}
+    held = answers.pop().fetchall() if hold_ids else []
+    rows = answers.pop().fetchall()
+    accounts = {row[0]: Account(*row[:-1]) for row in rows}
+    # The accounts of a hold that came after our first look are not locked: not here yet.
+    known = accounts.keys() | {None}
+    holds = {row[0]: HeldFunds(*row) for row in held if known >= set(row[1:3])}
+    return Posting(*_ledger(accounts, holds, rows[0][-1] if rows else 0, now), used)
+
+
+def _used(found: Answered) -> Used:
+    return {digest.bytes: ReferenceRow(digest.bytes, *rest) for digest, *rest in found.fetchall()}
 
 
 class Foresight:
@@ -227,25 +271,8 @@ def lock_unchanged(journey: Journey, posting: Foreseen) -> None:
 def _accounts_of_holds(hold_ids: list[int]) -> Iterator[int]:
     journey = Journey()
     journey.add(HOLD_ACCOUNTS, array(hold_ids))
-    with connection.wrap_database_errors:
-        [found] = journey.run()
+    [found] = journey.run()
     return (id for row in found.fetchall() for id in row if id is not None)
-
-
-def _lock(account_ids: set[int], hold_ids: list[int], now: datetime | None) -> Posting:
-    journey = Journey()
-    journey.add(LOCK_ACCOUNTS, array(sorted(account_ids)))
-    if hold_ids:
-        # Read by a statement of its own, once the locks are held: as they are now.
-        journey.add(READ_HOLDS, array(hold_ids))
-    locked, *read = journey.run()
-    rows = locked.fetchall()
-    accounts = {row[0]: Account(*row[:-1]) for row in rows}
-    # The accounts of a hold that came after our first look are not locked: not here yet.
-    known = accounts.keys() | {None}
-    held = read[0].fetchall() if read else []
-    holds = {row[0]: HeldFunds(*row) for row in held if known >= set(row[1:3])}
-    return Posting(*_ledger(accounts, holds, rows[0][-1] if rows else 0, now))
 
 
 def _ledger(
@@ -261,13 +288,6 @@ def _ledger(
         holds=holds,
     )
     return ledger, batch
-
-
-def _write(posting: Posting) -> None:
-    journey = Journey()
-    write_to(journey, posting)
-    with connection.wrap_database_errors:
-        journey.run()
 
 
 def write_to(journey: Journey, posting: Posting) -> None:

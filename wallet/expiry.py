@@ -203,7 +203,7 @@ class _Lapsed:
             amount = min(lot.amount, self._largest())
             if amount <= 0 or len(ledger.transfers) == ROWS_PER_BATCH:
                 break
-            result = apply_once(self._posting, self._item(lot, amount), {})
+            result = apply_once(self._posting, self._item(lot, amount))
             if not result.is_created:
                 break
             moved.append(self._movement(result.transfer_id, amount))

@@ -6,46 +6,36 @@ decides on locked accounts what it asks for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TypeVar
 
 import psycopg
 from django.db import IntegrityError, transaction
 
-from edge.postgres import raw_cursor, uuid_array
 from wallet.door import Posting
 from wallet.items import Item, Refusal, Result, check_item
 from wallet.references import ReferenceRow, digest_of, fingerprint_of, replayed
 
 ATTEMPTS = 3
-USED = """
-SELECT digest, transfer_id, fingerprint, refusal
-  FROM wallet_reference WHERE digest = ANY(%s::uuid[])
-"""
 Answer = TypeVar("Answer")
-Used = dict[bytes, ReferenceRow]
 
 
-def used_references(references: Iterable[str]) -> Used:
-    """Look up which of the references are used up. Call it with the accounts locked."""
-    digests = uuid_array([digest_of(reference) for reference in references])
-    with raw_cursor() as cursor:
-        rows = cursor.execute(USED, (digests,), prepare=True, binary=True).fetchall()
-    return {row[0].bytes: ReferenceRow(row[0].bytes, *row[1:]) for row in rows}
+def apply_once(posting: Posting, item: Item) -> Result:
+    """Decide one item, or answer it as the first time if its reference is used up.
 
-
-def apply_once(posting: Posting, item: Item, used: Used) -> Result:
-    """Decide one item, or answer it as the first time if its reference is in `used`."""
+    The door must have been opened with the digests of all references that may be.
+    """
     refusal = check_item(item) if item.reference else Refusal.REFERENCE_INVALID
     if refusal:
         return Result(refusal, 0)
     digest, fingerprint = digest_of(item.reference), fingerprint_of(item)
-    if (before := used.get(digest)) is not None:
+    if (before := posting.used.get(digest)) is not None:
         return replayed(before, fingerprint)
     [result] = posting.apply([item])
     if result.is_created or result.refusal.depends_on_state:
-        used[digest] = ReferenceRow(digest, result.transfer_id, fingerprint, result.refusal)
-        posting.references.append(used[digest])
+        row = ReferenceRow(digest, result.transfer_id, fingerprint, result.refusal)
+        posting.used[digest] = row
+        posting.references.append(row)
     return result
 
 

@@ -25,8 +25,9 @@ from wallet.ledger import Account as LockedAccount
 from wallet.lot_history import LotHistory, LotsRebuilt
 from wallet.lots import Part
 from wallet.models import Account, Asset, Code, Transfer
-from wallet.once import ATTEMPTS, Used, apply_once, retried, used_references
+from wallet.once import ATTEMPTS, apply_once, retried
 from wallet.problems import LedgerRefusal
+from wallet.references import digest_of
 
 MOST_GRANTS = 2_000
 """At once: each may make a second transfer, a repayment, and a commit holds 4,096."""
@@ -90,91 +91,89 @@ def grant(
     as a whole (`ExpiryNotKept`) where an asset with an expiry does not lapse. `also` are
     transfers of the same deed; their results follow. Passes through the door, once.
     """
-    if len(grants) + len(also) > MOST_GRANTS:
-        raise BatchTooLarge(f"{len(grants) + len(also)} grants; at most {MOST_GRANTS} at once")
     if not grants and not also:
         return []
-    _check_assets(grants)
-    purposes = _Purposes(grants)
-    purposes.account_ids |= _sides(also)
-    return retried(lambda: _grant(grants, also, purposes, now))
+    granting = Granting(grants, also)
+
+    def attempt() -> list[Result]:
+        with opened(granting.account_ids, digests=granting.digests, now=now) as posting:
+            return granting.decide(posting)
+
+    return retried(attempt)
 
 
-class _Purposes:
-    """The accounts that grants touch: sources, wallets, and debts where there are any."""
+class Granting:
+    """Grants, and transfers of the same deed, on their way through the door.
 
-    def __init__(self, grants: Sequence[Grant]) -> None:
+    For who opens the door himself, and writes along with other things (`wallet.door.locked`).
+    Opens wallets, so not with accounts locked. Raises as `grant` does.
+    """
+
+    def __init__(self, grants: Sequence[Grant], also: Sequence[items.Transfer] = ()) -> None:
+        if len(grants) + len(also) > MOST_GRANTS:
+            raise BatchTooLarge(f"{len(grants) + len(also)} grants; at most {MOST_GRANTS} at once")
+        _check_assets(grants)
+        self._grants = grants
+        self._also = also
+        names = [*(each.reference for each in grants), *(each.reference for each in also)]
+        self.digests = [digest_of(name) for name in names]
         wallets = {Purpose(g.owner_id, g.asset_id) for g in grants}
         issuance = {Purpose(None, g.asset_id, ISSUANCE) for g in grants if g.source_id is None}
         debts = [Purpose(p.owner_id, p.asset_id, OWED) for p in wallets]
         self._ids = open_accounts([*wallets, *issuance], also=debts)
         named = {g.source_id for g in grants if g.source_id is not None}
-        self.account_ids = {*self._ids.values(), *named}
+        self.account_ids = {*self._ids.values(), *named} | _sides(also)
 
-    def source(self, grant: Grant) -> int:
+    def decide(self, posting: Posting) -> list[Result]:
+        """Decide all of it in order, on accounts that are locked; answer each by itself."""
+        results = []
+        for grant in self._grants:
+            result = apply_once(posting, self._item(grant))
+            if result.is_created and not result.is_replay:
+                self._repay(posting, grant, result.transfer_id)
+            results.append(result)
+        return results + [apply_once(posting, each) for each in self._also]
+
+    def _source(self, grant: Grant) -> int:
         if grant.source_id is not None:
             return grant.source_id
         return self._ids[Purpose(None, grant.asset_id, ISSUANCE)]
 
-    def wallet(self, grant: Grant) -> int:
+    def _wallet(self, grant: Grant) -> int:
         return self._ids[Purpose(grant.owner_id, grant.asset_id)]
 
-    def debt(self, grant: Grant) -> int | None:
-        return self._ids.get(Purpose(grant.owner_id, grant.asset_id, OWED))
+    def _item(self, grant: Grant) -> items.Transfer:
+        return items.Transfer(
+            reference=grant.reference,
+            asset_id=grant.asset_id,
+            debit_account_id=self._source(grant),
+            credit_account_id=self._wallet(grant),
+            amount=grant.amount,
+            code=grant.code,
+            memo=grant.memo,
+            expires_at=grant.expires_at,
+        )
+
+    def _repay(self, posting: Posting, grant: Grant, grant_id: int) -> None:
+        """Pay a debt from a grant just made. A frozen wallet pays nothing: it stays in debt."""
+        debt_id = self._ids.get(Purpose(grant.owner_id, grant.asset_id, OWED))
+        debt = 0 if debt_id is None else -posting.ledger.accounts[debt_id].balance
+        if debt_id is None or debt <= 0:
+            return
+        repayment = items.Transfer(
+            reference=f"repayment:{grant_id}",
+            asset_id=grant.asset_id,
+            debit_account_id=self._wallet(grant),
+            credit_account_id=debt_id,
+            amount=min(debt, grant.amount),
+            code=Code.REPAYMENT,
+            memo=f"out of grant {grant_id}",
+        )
+        apply_once(posting, repayment)
 
 
 def _sides(transfers: Iterable[items.Transfer]) -> set[int]:
     return {id for each in transfers for id in (each.debit_account_id, each.credit_account_id)}
-
-
-def _grant(
-    grants: Sequence[Grant],
-    also: Sequence[items.Transfer],
-    purposes: _Purposes,
-    now: datetime | None,
-) -> list[Result]:
-    results = []
-    with opened(purposes.account_ids, now=now) as posting:
-        used = used_references([*(g.reference for g in grants), *(t.reference for t in also)])
-        for grant in grants:
-            result = apply_once(posting, _grant_item(grant, purposes), used)
-            if result.is_created and not result.is_replay:
-                _repay(posting, grant, purposes, result.transfer_id, used)
-            results.append(result)
-        results += [apply_once(posting, each, used) for each in also]
-    return results
-
-
-def _grant_item(grant: Grant, purposes: _Purposes) -> items.Transfer:
-    return items.Transfer(
-        reference=grant.reference,
-        asset_id=grant.asset_id,
-        debit_account_id=purposes.source(grant),
-        credit_account_id=purposes.wallet(grant),
-        amount=grant.amount,
-        code=grant.code,
-        memo=grant.memo,
-        expires_at=grant.expires_at,
-    )
-
-
-def _repay(posting: Posting, grant: Grant, purposes: _Purposes, grant_id: int, used: Used) -> None:
-    """Pay a debt from a grant just made. A frozen wallet pays nothing: it stays in debt."""
-    debt_id = purposes.debt(grant)
-    debt = 0 if debt_id is None else -posting.ledger.accounts[debt_id].balance
-    if debt_id is None or debt <= 0:
-        return
-    wallet_id = purposes.wallet(grant)
-    repayment = items.Transfer(
-        reference=f"repayment:{grant_id}",
-        asset_id=grant.asset_id,
-        debit_account_id=wallet_id,
-        credit_account_id=debt_id,
-        amount=min(debt, grant.amount),
-        code=Code.REPAYMENT,
-        memo=f"out of grant {grant_id}",
-    )
-    apply_once(posting, repayment, used)
 
 
 def clawback(
@@ -202,7 +201,8 @@ def clawback(
     debt_id = _debt_of(wallet)
 
     def take_back() -> Clawback:
-        with opened([wallet.pk, debt_id, granted.debit_account_id], now=now) as posting:
+        account_ids = [wallet.pk, debt_id, granted.debit_account_id]
+        with opened(account_ids, digests=[_reversed_by(transfer_id)], now=now) as posting:
             taken_back = _take_back(posting, granted, debt_id, asked, reason)
             _audit(granted, actor, reason, taken_back)
         return taken_back
@@ -226,19 +226,20 @@ def clawback_all(
     _check_reason(reason)
     found = [(*each, _debt_of(each[1])) for each in map(_granted, transfer_ids)]
     account_ids = _sides(also)
+    digests = [_reversed_by(id) for id in transfer_ids]
+    digests += [digest_of(each.reference) for each in also]
     for granted, wallet, debt_id in found:
         account_ids |= {wallet.pk, debt_id, granted.debit_account_id}
 
     def take_back() -> list[Clawback]:
         taken_back = []
-        with opened(account_ids, now=now) as posting:
+        with opened(account_ids, digests=digests, now=now) as posting:
             for granted, _, debt_id in found:
                 share = _take_back(posting, granted, debt_id, granted.amount, reason)
                 _audit(granted, actor, reason, share)
                 taken_back.append(share)
-            used = used_references(each.reference for each in also)
             for each in also:
-                result = apply_once(posting, each, used)
+                result = apply_once(posting, each)
                 if not result.is_created:
                     raise LedgerRefusal(result.refusal)
         return taken_back
@@ -269,9 +270,8 @@ def _granted(transfer_id: int) -> tuple[Transfer, Account]:
 def _take_back(
     posting: Posting, granted: Transfer, debt_id: int, amount: int, reason: str
 ) -> Clawback:
-    # The name that a reversal of the grant would use: only one of them can happen.
     reference = f"reversal:{granted.pk}"
-    if used_references([reference]):
+    if _reversed_by(granted.pk) in posting.used:
         raise GrantTakenBack
     assert granted.credit_account_id is not None
     wallet = posting.ledger.accounts[granted.credit_account_id]
@@ -294,11 +294,16 @@ def _take_back(
         if share
     ]
     for item in chain:
-        result = apply_once(posting, item, {})
+        result = apply_once(posting, item)
         if not result.is_created:
             # Leaves the door by an exception: nothing of it is written.
             raise LedgerRefusal(result.refusal)
     return Clawback(taken=taken, owed=amount - taken)
+
+
+def _reversed_by(grant_id: int) -> bytes:
+    """The name that a reversal of the grant would use too: only one of them can happen."""
+    return digest_of(f"reversal:{grant_id}")
 
 
 def _spare(wallet: LockedAccount) -> int:

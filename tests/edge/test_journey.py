@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from django.db import connection, transaction
+from django.db import ProgrammingError, connection, transaction
 from psycopg import errors
 
 from edge.database import database_conninfo
@@ -151,8 +151,9 @@ def test_a_connection_that_is_cut_on_the_way_is_told(raw: psycopg.Connection) ->
 def test_django_may_use_its_connection_again_after_a_failure() -> None:
     journey = Journey()
     journey.add("SELECT nonsense")
-    with pytest.raises(errors.UndefinedColumn), transaction.atomic():
+    with pytest.raises(ProgrammingError) as caught, transaction.atomic():
         journey.run()
+    assert isinstance(caught.value.__cause__, errors.UndefinedColumn)
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
         assert cursor.fetchone() == (1,)

@@ -148,14 +148,14 @@ def _raced_grants(ledger: Ledger) -> tuple[int, int]:
     back = points.clawback(granted, actor=None, reason="refunded", now=day("04-03"))
     assert back == points.Clawback(taken=0, owed=90)
     Account.objects.filter(pk=ledger.ids["ann"]).update(held=0)
-    write = door._write
+    write = door.write_to
 
     def slow_write(*arguments: Any) -> None:
         time.sleep(0.05)
         write(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(door, "_write", slow_write)
+        patch.setattr(door, "write_to", slow_write)
         grants = [
             points.Grant(
                 reference=f"raced {number}", owner_id=ledger.owners["ann"],

@@ -35,13 +35,13 @@ FLOOR = "CHECK (floor IS NULL OR balance >= floor + held)"
 @pytest.fixture(autouse=True)
 def slow_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between deciding and writing every racer waits, so that the others catch up."""
-    write = door._write
+    write = door.write_to
 
     def slow_write(*arguments: Any) -> None:
         time.sleep(0.004)
         write(*arguments)
 
-    monkeypatch.setattr(door, "_write", slow_write)
+    monkeypatch.setattr(door, "write_to", slow_write)
 
 
 def without_lock(monkeypatch: pytest.MonkeyPatch) -> None:
