@@ -356,6 +356,11 @@ def text(value: str) -> bytes:
     return _TEXT_HEAD(25, len(encoded)) + encoded
 
 
+def jsonb(encoded: bytes) -> bytes:
+    """Pack a jsonb field from encoded JSON."""
+    return _TEXT_HEAD(3802, len(encoded) + 1) + b"\x01" + encoded
+
+
 def timestamp(moment: datetime | None) -> bytes:
     """Pack a timestamptz field that may be NULL."""
     return NULL_TIMESTAMP if moment is None else _INT8(1184, 8, timestamp_microseconds(moment))

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from django.db import connection
-
-from edge.postgres import array
+from edge.journey import Answered, Journey
+from edge.postgres import array, text_array
 from rewards import units
 from rewards.campaigns.models import Campaign, CampaignBudget
 from rewards.campaigns.problems import BudgetBelowSpent, SourceMissing
@@ -22,7 +21,14 @@ from wallet.items import Refusal, Transfer
 from wallet.models import Asset, Code
 from wallet.problems import LedgerRefusal
 
-LEFT = "SELECT id, balance - held FROM wallet_account WHERE id = ANY(%s::bigint[])"
+LEFT = "SELECT id, balance - held FROM wallet_account WHERE id = ANY($1::bigint[])"
+LEFT_OF = """
+SELECT a.id, a.balance - a.held
+  FROM campaigns_campaign AS c
+  JOIN campaigns_campaignbudget AS b ON b.campaign_id = c.id
+  JOIN wallet_account AS a ON a.id = b.account_id
+ WHERE c.code = ANY($1::varchar[])
+"""
 PROMOTION = "promotion"
 RECEIVABLE = "receivable"
 
@@ -67,9 +73,19 @@ def release(campaign: Campaign, *, reference: str) -> list[Move]:
 
 def left_in(account_ids: Iterable[int]) -> dict[int, int]:
     """What is left to give in each budget account, without a lock."""
-    with connection.cursor() as cursor:
-        cursor.execute(LEFT, [array(account_ids)])
-        return dict(cursor.fetchall())
+    journey = Journey()
+    journey.add(LEFT, array(account_ids))
+    return hear_left(*journey.run())
+
+
+def ask_left(journey: Journey, codes: Iterable[str]) -> None:
+    """Ask what is left in the budgets of campaigns, without a lock."""
+    journey.add(LEFT_OF, text_array(codes))
+
+
+def hear_left(found: Answered) -> dict[int, int]:
+    """Take in the answer: what is left, by budget account."""
+    return dict(found.fetchall())
 
 
 def _rows(campaign: Campaign, budgets: Mapping[str, int]) -> list[CampaignBudget]:

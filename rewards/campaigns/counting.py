@@ -7,7 +7,7 @@ everybody shares last, so that it is held as briefly as can be and nobody waits 
 A batch of claims has whole campaigns to itself instead (`TURN_ALONE`), while claims made one by
 one share theirs (`TURN_TOGETHER`). Then the counters of those campaigns need no locks: they are
 read, and written once. Only a reversal may count them down meanwhile, which is safe because
-`add_rows` counts up from whatever is there.
+`add_on` counts up from whatever is there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
-from edge.postgres import array, raw_cursor, repeated_texts
+from edge.journey import Journey
+from edge.postgres import array, repeated_texts
 from rewards.campaigns.deciding import Counter, Counts
 from rewards.campaigns.facts import microseconds
 from rewards.campaigns.terms import MOST_RECENT
@@ -25,21 +26,21 @@ from rewards.campaigns.terms import MOST_RECENT
 LOCK = """
 INSERT INTO campaigns_counted AS c (person, scope, period, used, recent)
 SELECT person, scope, period, 0, '{}'
-  FROM unnest(%s::bigint[], %s::varchar[], %s::varchar[]) AS asked(person, scope, period)
+  FROM unnest($1::bigint[], $2::varchar[], $3::varchar[]) AS asked(person, scope, period)
  ORDER BY person DESC, scope, period
 ON CONFLICT (person, scope, period) DO UPDATE SET used = c.used WHERE false
 """
 READ = """
 SELECT c.person, c.scope, c.period, c.used, c.recent
-  FROM unnest(%s::bigint[], %s::varchar[], %s::varchar[]) AS asked(person, scope, period)
+  FROM unnest($1::bigint[], $2::varchar[], $3::varchar[]) AS asked(person, scope, period)
   JOIN campaigns_counted AS c USING (person, scope, period)
 """
 COUNT = """
 UPDATE campaigns_counted AS c
-   SET used = c.used + %s,
-       recent = CASE WHEN (c.person, c.scope, c.period) = (%s, %s, %s)
-                     THEN %s::bigint[] ELSE c.recent END
-  FROM unnest(%s::bigint[], %s::varchar[], %s::varchar[]) AS asked(person, scope, period)
+   SET used = c.used + $4,
+       recent = CASE WHEN (c.person, c.scope, c.period) = ($5::bigint, $6::varchar, $7::varchar)
+                     THEN $8::bigint[] ELSE c.recent END
+  FROM unnest($1::bigint[], $2::varchar[], $3::varchar[]) AS asked(person, scope, period)
  WHERE (c.person, c.scope, c.period) = (asked.person, asked.scope, asked.period)
 """
 
@@ -51,7 +52,7 @@ TURN_TOGETHER = f"pg_advisory_xact_lock_shared({TURN_CLASS}, id::int)"
 ADD = f"""
 INSERT INTO campaigns_counted AS c (person, scope, period, used, recent)
 SELECT person, scope, period, used, recent::bigint[]
-  FROM unnest(%s::bigint[], %s::varchar[], %s::varchar[], %s::bigint[], %s::text[])
+  FROM unnest($1::bigint[], $2::varchar[], $3::varchar[], $4::bigint[], $5::text[])
     AS asked(person, scope, period, used, recent)
  ORDER BY person DESC, scope, period
 ON CONFLICT (person, scope, period) DO UPDATE
@@ -69,23 +70,21 @@ def locked(counters: Sequence[Counter], own: Counter) -> Counts:
 
 def lock_rows(counters: Collection[Counter]) -> Rows:
     """Lock many counters until the transaction ends, making those that are missing; read them."""
-    with raw_cursor() as cursor:
-        cursor.execute(LOCK, _columns(list(counters)), prepare=True)
+    journey = Journey()
+    journey.add(LOCK, *_columns(list(counters)))
+    journey.run()
     return read_rows(counters)
 
 
-def add_rows(rows: Rows) -> None:
+def add_on(journey: Journey, rows: Rows) -> None:
     """Count up: so many more grants, and when they were. Makes counters that are missing.
 
     Of people in one order, like all who lock counters, and before the ledger's door.
     """
-    if not rows:
-        return
-    used = array([used for used, _ in rows.values()])
-    recent = repeated_texts([array(times) for _, times in rows.values()])
-    with raw_cursor() as cursor:
-        cursor.execute(ADD, (*_columns(list(rows)), used, recent), prepare=True)
-        assert cursor.rowcount == len(rows)
+    if rows:
+        used = array([used for used, _ in rows.values()])
+        recent = repeated_texts([array(times) for _, times in rows.values()])
+        journey.add(ADD, *_columns(list(rows)), used, recent)
 
 
 def read(counters: Iterable[Counter], own: Counter) -> Counts:
@@ -96,11 +95,12 @@ def read(counters: Iterable[Counter], own: Counter) -> Counts:
 
 def read_rows(counters: Iterable[Counter]) -> Rows:
     """Read many counters in one statement."""
-    with raw_cursor() as cursor:
-        rows = cursor.execute(READ, _columns(list(counters)), prepare=True).fetchall()
+    journey = Journey()
+    journey.add(READ, *_columns(list(counters)))
+    [found] = journey.run()
     return {
         Counter(scope, person, period): (used, recent)
-        for person, scope, period, used, recent in rows
+        for person, scope, period, used, recent in found.fetchall()
     }
 
 
@@ -124,10 +124,11 @@ def count_down(counters: Sequence[Counter], own: Counter, at: datetime) -> None:
 
 
 def _count(by: int, counters: Sequence[Counter], own: Counter, recent: list[int]) -> None:
-    with raw_cursor() as cursor:
-        place = (own.person, own.scope, own.period)
-        cursor.execute(COUNT, (by, *place, recent, *_columns(counters)), prepare=True)
-        assert cursor.rowcount == len(counters)
+    journey = Journey()
+    place = (own.person, own.scope, own.period)
+    journey.add(COUNT, *_columns(counters), by, *place, array(recent))
+    [counted] = journey.run()
+    assert counted.count == len(counters)
 
 
 def _columns(counters: Sequence[Counter]) -> tuple[str, str, str]:

@@ -69,12 +69,19 @@ class Seen(NamedTuple):
 
 
 _kept: dict[int, Compiled] = {}
+_by_code: dict[str, Compiled] = {}
+
+
+def remembered(code: str) -> Compiled | None:
+    """The compiled form of a campaign as this process has last seen it: perhaps not the latest."""
+    return _by_code.get(code)
 
 
 def compiled(campaigns: Sequence[Row]) -> dict[int, Compiled]:
     """Give the compiled form of campaigns, by id. Reads only those whose revision is new."""
     if len(_kept) + len(campaigns) > MOST_KEPT:
         _kept.clear()
+        _by_code.clear()
     stale = [row for row in campaigns if not _is_fresh(row)]
     if stale:
         _load(stale)
@@ -101,7 +108,7 @@ def _load(rows: Sequence[Row]) -> None:
             budget.asset_id, budget.account_id
         )
     for row in rows:
-        _kept[row.pk] = Compiled(
+        _kept[row.pk] = _by_code[row.code] = Compiled(
             row.pk, row.code, row.revision, tuple(versions[row.pk]), budgets[row.pk]
         )
 

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from django.db import connection
 from msgspec.structs import replace
 
 from accounts.models import User
+from edge.journey import Answered, Journey
 from edge.postgres import array, text_array
 from rewards.campaigns import standings
 from rewards.campaigns.deciding import Referrer
@@ -23,39 +23,39 @@ MOST_ACTIVITIES = 1_000
 # What nobody asks about is not read: a CASE keeps PostgreSQL from even looking.
 FACTS = """
 SELECT u.id, u.date_joined,
-       CASE WHEN %(segments)s THEN ARRAY(
+       CASE WHEN $4::bool THEN ARRAY(
            SELECT n.code FROM campaigns_segmentmember AS m
              JOIN campaigns_factname AS n ON n.id = m.segment_id WHERE m.person_id = u.id) END,
-       CASE WHEN %(attributes)s THEN (
+       CASE WHEN $5::bool THEN (
            SELECT jsonb_object_agg(n.code, a.value) FROM campaigns_personattribute AS a
              JOIN campaigns_factname AS n ON n.id = a.name_id WHERE a.person_id = u.id) END::text,
-       CASE WHEN %(claims)s THEN (
+       CASE WHEN $6::bool THEN (
            SELECT jsonb_object_agg(substr(c.scope, 10),
                                    jsonb_build_array(c.used, c.recent[cardinality(c.recent)]))
              FROM campaigns_counted AS c
             WHERE c.person = u.id AND c.period = 'ever'
-              AND c.scope = ANY(%(scopes)s::varchar[])) END::text,
-       CASE WHEN %(deeds)s THEN (
+              AND c.scope = ANY($7::varchar[])) END::text,
+       CASE WHEN $8::bool THEN (
            SELECT jsonb_object_agg(n.code, t.times) FROM campaigns_factname AS n
             CROSS JOIN LATERAL (
                SELECT jsonb_agg(l.us ORDER BY l.us) AS times FROM (
                    SELECT (extract(epoch FROM a.at) * 1000000)::bigint AS us
                      FROM campaigns_activity AS a
-                    WHERE a.person_id = u.id AND a.kind_id = n.id AND a.at <= %(now)s
-                    ORDER BY a.at DESC LIMIT %(most)s) AS l) AS t
-            WHERE n.kind = 'activity' AND n.code = ANY(%(activities)s::varchar[])
+                    WHERE a.person_id = u.id AND a.kind_id = n.id AND a.at <= $2::timestamptz
+                    ORDER BY a.at DESC LIMIT $3) AS l) AS t
+            WHERE n.kind = 'activity' AND n.code = ANY($9::varchar[])
               AND t.times IS NOT NULL) END::text
-  FROM accounts_user AS u WHERE u.id = ANY(%(people)s::bigint[])
+  FROM accounts_user AS u WHERE u.id = ANY($1::bigint[])
 """
 ORDERS = """
 SELECT a.person_id, a.key, s.code, a.amount, NOT EXISTS (
            SELECT FROM campaigns_activity AS b
             WHERE b.person_id = a.person_id AND b.kind_id = a.kind_id AND b.amount IS NOT NULL
               AND (b.at, b.id) < (a.at, a.id))
-  FROM unnest(%s::bigint[], %s::varchar[]) AS asked(person_id, key)
+  FROM unnest($1::bigint[], $2::varchar[]) AS asked(person_id, key)
   JOIN campaigns_activity AS a USING (person_id, key)
   JOIN wallet_asset AS s ON s.id = a.asset_id
- WHERE a.at <= %s
+ WHERE a.at <= $3::timestamptz
 """
 NOTHING: dict[str, Any] = {}
 
@@ -82,22 +82,33 @@ def facts_of(
 
 def facts_of_many(people: Sequence[int], needs: Needs, *, now: datetime) -> dict[int, Facts]:
     """Gather what is known of many people, whatever they ask: one query, a few more for tiers."""
-    parameters: dict[str, str | bool | int | datetime] = {
-        "people": array(people),
-        "now": now,
-        "most": MOST_ACTIVITIES,
-        "segments": needs.segments,
-        "attributes": needs.attributes,
-        "claims": bool(needs.campaigns),
-        "scopes": text_array(f"campaign:{code}" for code in needs.campaigns),
-        "deeds": bool(needs.activities),
-        "activities": text_array(needs.activities),
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(FACTS, parameters)
-        known = {row[0]: _known(*row, now=now) for row in cursor.fetchall()}
+    journey = Journey()
+    ask_facts(journey, people, needs, now=now)
+    [found] = journey.run()
+    return hear_facts(found, needs, now=now)
+
+
+def ask_facts(journey: Journey, people: Sequence[int], needs: Needs, *, now: datetime) -> None:
+    """Ask what is known of people; see `hear_facts`."""
+    journey.add(
+        FACTS,
+        array(people),
+        now.isoformat(),
+        MOST_ACTIVITIES,
+        needs.segments,
+        needs.attributes,
+        bool(needs.campaigns),
+        text_array(f"campaign:{code}" for code in needs.campaigns),
+        bool(needs.activities),
+        text_array(needs.activities),
+    )
+
+
+def hear_facts(found: Answered, needs: Needs, *, now: datetime) -> dict[int, Facts]:
+    """Take in the answer. Of tiers, a few queries more."""
+    known = {row[0]: _known(*row, now=now) for row in found.fetchall()}
     if needs.tiers:
-        ranks = standings.ranks_of_many(people, now)
+        ranks = standings.ranks_of_many(known, now)
         return {id: replace(facts, tiers=ranks.get(id, NOTHING)) for id, facts in known.items()}
     return known
 
@@ -133,12 +144,13 @@ def _json(text: str | None) -> dict[str, Any]:
 def orders_of(asked: Collection[tuple[int, str]], now: datetime) -> dict[tuple[int, str], Order]:
     """Find orders of people by their keys, those that somebody trusted reported of them."""
     people, keys = array(person for person, _ in asked), text_array(key for _, key in asked)
-    with connection.cursor() as cursor:
-        cursor.execute(ORDERS, [people, keys, now])
-        return {
-            (person, key): Order(key=key, asset=asset, amount=amount, is_first=is_first)
-            for person, key, asset, amount, is_first in cursor.fetchall()
-        }
+    journey = Journey()
+    journey.add(ORDERS, people, keys, now.isoformat())
+    [found] = journey.run()
+    return {
+        (person, key): Order(key=key, asset=asset, amount=amount, is_first=is_first)
+        for person, key, asset, amount, is_first in found.fetchall()
+    }
 
 
 def referrer_of(person: User, handle: str) -> Referrer | None:

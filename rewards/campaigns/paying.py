@@ -14,9 +14,11 @@ from rewards.campaigns.models import Claim, TierProgram
 from rewards.campaigns.problems import RewardSpent
 from rewards.campaigns.standings import STATUS
 from wallet.accounts import ISSUANCE, REDEEMED, Purpose, open_accounts
+from wallet.door import Posting, opened
 from wallet.items import Refusal, Transfer
 from wallet.models import Code
-from wallet.points import Grant, clawback_all, grant
+from wallet.once import retried
+from wallet.points import Grant, Granting, clawback_all
 from wallet.problems import LedgerRefusal
 from wallet.reversals import reversals_of
 
@@ -34,7 +36,7 @@ class Bill(NamedTuple):
 
 
 class Unpaid(Exception):
-    """The ledger refused a payment of one bill; the caller undoes its transaction."""
+    """The ledger refuses a payment of one bill. The caller undoes its transaction."""
 
     def __init__(self, claim_id: int, reason: Refusal) -> None:
         super().__init__(claim_id, reason)
@@ -48,23 +50,52 @@ def pay(bills: Sequence[Bill], now: datetime) -> dict[int, list[Row]]:
     One pass through the door. Raises `Unpaid` for the first bill that the ledger refuses: a
     budget that has too little, a wallet that may not receive.
     """
-    lines = [
-        _Line(bill.entry, payment, bill.claim_id, f"claim:{bill.claim_id}:{index}")
-        for bill in bills
-        for index, payment in enumerate(bill.payments)
-    ]
-    to_wallets = [line for line in lines if line.payment.kind in TO_WALLETS]
-    others = [line for line in lines if line.payment.kind not in TO_WALLETS]
-    results = grant([_grant(line) for line in to_wallets], also=_transfers(others), now=now)
-    paid: dict[str, int] = {}
-    for line, result in zip([*to_wallets, *others], results, strict=True):
-        if not result.is_created:
-            raise Unpaid(line.claim_id, result.refusal)
-        paid[line.reference] = result.transfer_id
-    rows: dict[int, list[Row]] = {bill.claim_id: [] for bill in bills}
-    for line in lines:
-        rows[line.claim_id].append(_row(line.entry, line.payment, paid[line.reference]))
-    return rows
+    payroll = Payroll(bills)
+    if payroll.is_empty:
+        return {bill.claim_id: [] for bill in bills}
+
+    def attempt() -> dict[int, list[Row]]:
+        with opened(payroll.account_ids, digests=payroll.digests, now=now) as posting:
+            return payroll.decide(posting)
+
+    return retried(attempt)
+
+
+class Payroll:
+    """All payments of some claims, for who opens the ledger's door himself.
+
+    Opens wallets and finds accounts, so not with accounts locked.
+    """
+
+    def __init__(self, bills: Sequence[Bill]) -> None:
+        self._bills = bills
+        self._lines = [
+            _Line(bill.entry, payment, bill.claim_id, f"claim:{bill.claim_id}:{index}")
+            for bill in bills
+            for index, payment in enumerate(bill.payments)
+        ]
+        to_wallets = [line for line in self._lines if line.payment.kind in TO_WALLETS]
+        others = [line for line in self._lines if line.payment.kind not in TO_WALLETS]
+        self._in_turn = [*to_wallets, *others]
+        self._granting = Granting([_grant(line) for line in to_wallets], _transfers(others))
+        self.account_ids = self._granting.account_ids
+        self.digests = self._granting.digests
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._lines
+
+    def decide(self, posting: Posting) -> dict[int, list[Row]]:
+        """Pay on locked accounts; gives each claim's payments. Raises `Unpaid`."""
+        paid: dict[str, int] = {}
+        for line, result in zip(self._in_turn, self._granting.decide(posting), strict=True):
+            if not result.is_created:
+                raise Unpaid(line.claim_id, result.refusal)
+            paid[line.reference] = result.transfer_id
+        rows: dict[int, list[Row]] = {bill.claim_id: [] for bill in self._bills}
+        for line in self._lines:
+            rows[line.claim_id].append(_row(line.entry, line.payment, paid[line.reference]))
+        return rows
 
 
 class _Line(NamedTuple):

@@ -83,17 +83,17 @@ def paying(venue: Venue, amount: int) -> Deed:
 
 def meet_after_locking(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let two passages through the door wait for each other where both have locked, if they can."""
-    meeting, real = threading.Barrier(2), door._lock
+    meeting, real = threading.Barrier(2), door.locked
 
-    def lock(*args: Any) -> Any:
-        posting = real(*args)
+    def lock(*args: Any, **more: Any) -> Any:
+        posting = real(*args, **more)
         try:
             meeting.wait(0.5)
         except threading.BrokenBarrierError:
             meeting.reset()
         return posting
 
-    monkeypatch.setattr(door, "_lock", lock)
+    monkeypatch.setattr(door, "locked", lock)
 
 
 def adds_up(venue: Venue) -> bool:

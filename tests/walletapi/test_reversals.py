@@ -200,14 +200,14 @@ def at_once(*deeds: Callable[[], Any]) -> list[Any]:
 def meet_before_writing(monkeypatch: pytest.MonkeyPatch, timeout_s: float) -> None:
     """Let nobody write until both have decided, or the time-out shows that they cannot."""
     barrier = threading.Barrier(2)
-    write = door._write
+    write = door.write_to
 
     def wait_and_write(*args: Any) -> None:
         with suppress(threading.BrokenBarrierError):
             barrier.wait(timeout_s)
         write(*args)
 
-    monkeypatch.setattr(door, "_write", wait_and_write)
+    monkeypatch.setattr(door, "write_to", wait_and_write)
 
 
 def reversal_against_spend(

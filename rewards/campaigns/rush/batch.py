@@ -3,7 +3,8 @@
 What one claim alone locks, reads and writes (`claiming`), a batch does in one statement for
 all its claims: campaigns are held, counters locked in the same order, one pass through the
 ledger's door pays everything. In between each claim is decided in turn by the same pure
-`decide`, on counters and budgets that the claims before it have moved.
+`decide`, on counters and budgets that the claims before it have moved. Statements that need
+nothing of each other travel together (`edge.journey`): a batch waits for five journeys.
 
 Where the ledger will not pay a claim after all, the batch ends before that claim; it comes
 again, first in the next batch, and alone it is refused.
@@ -18,15 +19,14 @@ from functools import reduce
 from operator import or_
 from typing import NamedTuple
 
-import msgspec
-from django.db import connection, transaction
+from django.db import transaction
 from msgspec.structs import replace
 
 from accounts.models import User
 from edge.idempotency_keys import KeyReused
-from edge.postgres import raw_cursor, uuid_array
+from edge.journey import Journey
 from edge.problems import Refusal
-from rewards.campaigns import budgets, counting, knowing, paying
+from rewards.campaigns import counting, knowing
 from rewards.campaigns.claiming import CLOSED, State
 from rewards.campaigns.deciding import (
     NOT_STARTED,
@@ -43,35 +43,21 @@ from rewards.campaigns.deciding import (
     refused,
     stacking_counters,
 )
-from rewards.campaigns.directory import Compiled, Seen, compiled
+from rewards.campaigns.directory import Compiled, compiled
 from rewards.campaigns.facts import Facts, Needs, Order, microseconds
 from rewards.campaigns.models import Claim
-from rewards.campaigns.paying import Bill, Unpaid
+from rewards.campaigns.paying import Bill, Payroll, Row, Unpaid
 from rewards.campaigns.problems import CampaignUnknown
-from rewards.campaigns.rush.writing import Made, Written, write
+from rewards.campaigns.rush.reading import Wish, read
+from rewards.campaigns.rush.writing import Made, Written
 from rewards.campaigns.terms import MOST_RECENT
+from wallet.door import locked, write_to
 from wallet.items import Refusal as LedgerReason
 from wallet.people import PersonUnknown
 from wallet.problems import LedgerRefusal
 
 MOST_PAYMENTS = 1_500
 """A batch ends with the claim that reaches this; the ledger takes 2,000 at once."""
-EARLIER = "SELECT request FROM campaigns_claim WHERE request = ANY(%s::uuid[])"
-HOLD = f"""
-SELECT id, code, state, revision, {counting.TURN_ALONE} FROM campaigns_campaign
- WHERE code = ANY(%s) ORDER BY id FOR SHARE
-"""
-
-
-class Wish(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What one person asks for, by ids. `request` is the digest that names the claim."""
-
-    campaign: str
-    person: int
-    request: bytes
-    channel: str = ""
-    order_key: str = ""
-    referrer: str = ""
 
 
 class Granted(NamedTuple):
@@ -104,7 +90,6 @@ class _Case:
     bounds: Bounds
     counters: list[Counter]
     decision: Grant | Refused | None = None
-    claim_id: int = 0
 
 
 def claim_all(wishes: Sequence[Wish], now: datetime) -> list[Outcome]:
@@ -148,6 +133,7 @@ class _Batch:
         self._budget_is_gone = budget_is_gone
         self._settled: dict[int, Outcome] = {}
         self._versions: dict[int, Version | None] = {}
+        self._read = read(wishes, now)
         self._denied: dict[int, tuple[int, Version | None, Refused]] = {}
         self._written = Written(now)
 
@@ -155,12 +141,11 @@ class _Batch:
         self._recall()
         cases = self._cases()
         decided = self._decide(cases)
-        counting.add_rows(self._written.counters)
-        self._pay(cases)
+        journey = self._paid(cases)
         for index, (campaign, version, no) in sorted(self._denied.items()):
             if index < decided:
                 self._written.deny(self._wishes[index], campaign, version, no)
-        write(self._written)
+        self._written.write(journey)
         self._repeat_within()
         return [self._settled[index] for index in range(decided)]
 
@@ -168,12 +153,9 @@ class _Batch:
 
     def _recall(self) -> None:
         """Answer the requests that were granted before, as they were then."""
-        requests = uuid_array([wish.request for wish in self._wishes])
-        with raw_cursor() as cursor:
-            found = cursor.execute(EARLIER, (requests,), prepare=True).fetchall()
-        if not found:
+        if not self._read.earlier:
             return
-        rows = Claim.objects.filter(request__in=[request for (request,) in found])
+        rows = Claim.objects.filter(request__in=self._read.earlier)
         earlier = {
             row.request.bytes: row for row in rows.select_related("campaign", "version", "referrer")
         }
@@ -206,7 +188,7 @@ class _Batch:
 
     def _open_to_claims(self) -> dict[int, tuple[Compiled, Version]]:
         """Which version each wish is decided by; the others are answered at once."""
-        campaigns = self._held()
+        campaigns = self._read.campaigns
         entries = compiled([row for row in campaigns.values() if row.state != State.DRAFT])
         asked: set[bytes] = set()
         found: dict[int, tuple[Compiled, Version]] = {}
@@ -236,26 +218,19 @@ class _Batch:
         """Read what the rules ask about everybody, in as many statements as about one."""
         versions = {version.id: version for _, version in asked.values()}
         needs = reduce(or_, (version.needs for version in versions.values()), Needs())
-        people = {self._wishes[index].person for index in asked}
         named = [self._wishes[index] for index in asked if self._wishes[index].order_key]
         orders = {(wish.person, wish.order_key) for wish in named}
         return _Known(
-            knowing.facts_of_many(sorted(people), needs, now=self._now) if people else {},
+            self._read.facts_for(needs),
             knowing.orders_of(orders, self._now) if orders else {},
         )
-
-    def _held(self) -> dict[str, Seen]:
-        """Read the campaigns, keep their states as they are, and have their counters alone."""
-        with connection.cursor() as cursor:
-            cursor.execute(HOLD, [sorted({wish.campaign for wish in self._wishes})])
-            return {row[1]: Seen(*row[:-1]) for row in cursor.fetchall()}
 
     # -- deciding ------------------------------------------------------------------------
 
     def _decide(self, cases: Mapping[int, _Case]) -> int:
         """Decide all cases in order; says how many wishes that settles, from the first."""
         used = _counters_of(cases.values())
-        left = _Left(cases.values(), is_gone=self._budget_is_gone)
+        left = _Left({} if self._budget_is_gone else self._read.left)
         people = _People()
         payments, at_us = 0, microseconds(self._now)
         for index, case in cases.items():
@@ -291,27 +266,40 @@ class _Batch:
 
     # -- paying --------------------------------------------------------------------------
 
-    def _pay(self, cases: Mapping[int, _Case]) -> None:
+    def _paid(self, cases: Mapping[int, _Case]) -> Journey:
+        """Pay all grants on locked accounts, and count them; gives what is to be written."""
+        journey, first = Journey(), Journey()
         yes = {i: case for i, case in cases.items() if isinstance(case.decision, Grant)}
-        for case, claim_id in zip(yes.values(), _new_ids(len(yes)), strict=True):
-            case.claim_id = claim_id
-        index_of = {case.claim_id: index for index, case in yes.items()}
+        claim_ids = {self._read.claim_ids[i]: i for i in yes}
         bills = [
-            Bill(case.entry, case.claim_id, case.decision.payments)
-            for case in yes.values()
+            Bill(case.entry, claim_id, case.decision.payments)
+            for claim_id, case in zip(claim_ids, yes.values(), strict=True)
             if isinstance(case.decision, Grant)
         ]
-        try:
-            paid = paying.pay(bills, self._now)
-        except Unpaid as unpaid:
-            raise _EndsBefore(index_of[unpaid.claim_id], unpaid.reason) from None
-        for index, case in yes.items():
-            assert isinstance(case.decision, Grant)
-            made = self._written.grant(
-                case.wish, case.entry, case.version, case.ask, case.decision,
-                case.claim_id, paid[case.claim_id],
-            )  # fmt: skip
-            self._settled[index] = Granted(made, case.entry.code, case.version.number)
+        payroll = Payroll(bills)
+        counting.add_on(first, self._written.counters)
+        if payroll.is_empty:
+            journey.then(first)
+            paid: Mapping[int, list[Row]] = {bill.claim_id: [] for bill in bills}
+        else:
+            # Counters before accounts, like everybody who locks both.
+            ids, digests = payroll.account_ids, payroll.digests
+            posting = locked(ids, digests=digests, now=self._now, first=first)
+            try:
+                paid = payroll.decide(posting)
+            except Unpaid as unpaid:
+                raise _EndsBefore(claim_ids[unpaid.claim_id], unpaid.reason) from None
+            write_to(journey, posting)
+        for claim_id, index in claim_ids.items():
+            self._grant(index, cases[index], claim_id, paid[claim_id])
+        return journey
+
+    def _grant(self, index: int, case: _Case, claim_id: int, paid: list[Row]) -> None:
+        assert isinstance(case.decision, Grant)
+        made = self._written.grant(
+            case.wish, case.entry, case.version, case.ask, case.decision, claim_id, paid
+        )
+        self._settled[index] = Granted(made, case.entry.code, case.version.number)
 
 
 def _counters_of(cases: Iterable[_Case]) -> counting.Rows:
@@ -326,14 +314,12 @@ def _counters_of(cases: Iterable[_Case]) -> counting.Rows:
 class _Left:
     """What is left of each budget, as the claims before have left it."""
 
-    def __init__(self, cases: Iterable[_Case], *, is_gone: bool) -> None:
-        entries = {case.entry.id: case.entry for case in cases}
-        accounts = {a.account_id for each in entries.values() for a in each.budgets.values()}
-        self._left = dict.fromkeys(accounts, 0) if is_gone else budgets.left_in(accounts)
+    def __init__(self, left: Mapping[int, int]) -> None:
+        self._left = dict(left)
 
     def of(self, entry: Compiled) -> dict[str, int]:
         left = self._left
-        return {code: left[account.account_id] for code, account in entry.budgets.items()}
+        return {code: left.get(account.account_id, 0) for code, account in entry.budgets.items()}
 
     def take(self, entry: Compiled, grant: Grant) -> None:
         for payment in grant.payments:
@@ -398,9 +384,3 @@ def _ask(wish: Wish, version: Version) -> Ask:
     if referrer is None:
         raise PersonUnknown
     return Ask(request=wish.request.hex(), referrer=referrer)
-
-
-def _new_ids(count: int) -> list[int]:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT nextval('campaigns_claim_id') FROM generate_series(1, %s)", [count])
-        return [id for (id,) in cursor.fetchall()]

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from django.utils import timezone
 
 from rewards.campaigns.rush.answers import denied, granted, turned_down
-from rewards.campaigns.rush.batch import Denied, Granted, Outcome, Wish, claim_all
+from rewards.campaigns.rush.batch import Denied, Granted, Outcome, claim_all
 from rewards.campaigns.rush.commands import decode_claim
+from rewards.campaigns.rush.reading import Wish
 from sequencer.commands import Answer, Command
 from sequencer.engine import Timeless
 

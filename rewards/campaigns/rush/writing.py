@@ -1,4 +1,4 @@
-"""What a batch of claims writes: grants, refusals and events, each in one statement."""
+"""What a batch of claims writes: grants, refusals and events, with its payments in one journey."""
 
 from __future__ import annotations
 
@@ -9,18 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edge.postgres import (
-    NULL,
-    copying,
-    int64_field,
-    json_field,
-    raw_cursor,
-    text_field,
-    timestamp_field,
-)
+from edge.journey import Journey, Rows, int8, jsonb, row, text, timestamp
 from live.events import Event
+from live.outbox import record_on
+from rewards.campaigns import counting
 from rewards.campaigns.claiming import risen
-from rewards.campaigns.counting import Rows
 from rewards.campaigns.deciding import Ask, Counter, Grant, Refused, Version
 from rewards.campaigns.directory import Compiled
 from rewards.campaigns.events import TOPIC, announce
@@ -28,22 +21,22 @@ from rewards.campaigns.models import Claim
 from rewards.campaigns.paying import Row
 
 if TYPE_CHECKING:
-    from rewards.campaigns.rush.batch import Wish
+    from rewards.campaigns.rush.reading import Wish
 
-COPY_CLAIMS = """
-COPY campaigns_claim (id, campaign_id, version_id, owner_id, request, at, channel, order_key,
-    referrer_id, variant, payments, drawn, counted, state, reversed_at, reason)
-FROM STDIN WITH (FORMAT binary)
+WRITE_CLAIMS = """
+INSERT INTO campaigns_claim (id, campaign_id, version_id, owner_id, request, at, channel,
+    order_key, referrer_id, variant, payments, drawn, counted, state, reason)
+SELECT * FROM unnest($1::campaigns_claim_row[])
 """
-COPY_REFUSALS = """
-COPY campaigns_claimrefusal (campaign_id, owner_id, version_id, at, channel, order_key, code,
-    misses)
-FROM STDIN WITH (FORMAT binary)
+WRITE_REFUSALS = """
+INSERT INTO campaigns_claimrefusal (campaign_id, owner_id, version_id, at, channel, order_key,
+    code, misses)
+SELECT * FROM unnest($1::campaigns_refusal_row[])
 """
-_CLAIM_HEAD = Struct("!h iq iq iq iq i16s").pack
-_REFUSAL_HEAD = Struct("!h iq iq").pack
+_CLAIM_HEAD = Struct("!i iiq iiq iiq iiq ii16s").pack
+_REFUSAL_HEAD = Struct("!i iiq iiq").pack
 _encode = msgspec.json.Encoder().encode
-_GRANTED, _NO_WORDS = text_field(Claim.State.GRANTED), text_field("")
+_END = text(Claim.State.GRANTED) + text("")
 
 
 class Made(msgspec.Struct, kw_only=True, gc=False):
@@ -92,13 +85,13 @@ class Written:
     at: datetime
     claims: list[bytes] = field(default_factory=list)
     refusals: list[bytes] = field(default_factory=list)
-    counters: Rows = field(default_factory=dict)
+    counters: counting.Rows = field(default_factory=dict)
     risen: list[Grant] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     _at: bytes = b""
 
     def __post_init__(self) -> None:
-        self._at = timestamp_field(self.at)
+        self._at = timestamp(self.at)
 
     def grant(
         self,
@@ -144,16 +137,14 @@ class Written:
     def deny(self, wish: Wish, campaign: int, version: Version | None, no: Refused) -> None:
         """Note a claim that was refused, and why."""
         self.refusals.append(
-            b"".join(
-                (
-                    _REFUSAL_HEAD(8, 8, campaign, 8, wish.person),
-                    int64_field(version.id if version else None),
-                    self._at,
-                    text_field(wish.channel),
-                    text_field(wish.order_key),
-                    text_field(no.code),
-                    json_field(_encode(no.misses)),
-                )
+            row(
+                _REFUSAL_HEAD(8, 20, 8, campaign, 20, 8, wish.person)
+                + int8(version.id if version else None)
+                + self._at
+                + text(wish.channel)
+                + text(wish.order_key)
+                + text(no.code)
+                + jsonb(_encode(no.misses))
             )
         )
         told = _RefusalTold(
@@ -165,33 +156,33 @@ class Written:
         self.events.append(Event(TOPIC, wish.campaign, _encode(told)))
 
     def _claim_bytes(self, made: Made, payments: bytes, counted: bytes) -> bytes:
-        """Pack one row of `campaigns_claim`, in the order of the COPY statement."""
-        return b"".join(
-            (
-                _CLAIM_HEAD(
-                    16, 8, made.pk, 8, made.campaign_id, 8, made.version_id, 8, made.owner_id,
-                    16, made.request,
-                ),
-                self._at,
-                text_field(made.channel),
-                text_field(made.order_key),
-                int64_field(made.referrer_id),
-                text_field(made.variant),
-                json_field(payments),
-                json_field(_encode(made.drawn)),
-                json_field(counted),
-                _GRANTED,
-                NULL,
-                _NO_WORDS,
+        """Pack one `campaigns_claim_row`."""
+        return row(
+            _CLAIM_HEAD(
+                15, 20, 8, made.pk, 20, 8, made.campaign_id, 20, 8, made.version_id,
+                20, 8, made.owner_id, 2950, 16, made.request,
             )
+            + self._at
+            + text(made.channel)
+            + text(made.order_key)
+            + int8(made.referrer_id)
+            + text(made.variant)
+            + jsonb(payments)
+            + jsonb(_encode(made.drawn))
+            + jsonb(counted)
+            + _END
         )  # fmt: skip
 
-
-def write(rows: Written) -> None:
-    """Write everything, the events last of all."""
-    with raw_cursor() as cursor, copying(cursor) as copies:
-        if rows.claims:
-            copies.add(COPY_CLAIMS, rows.claims)
-        if rows.refusals:
-            copies.add(COPY_REFUSALS, rows.refusals)
-    announce(*risen(rows.risen, rows.at), *rows.events)
+    def write(self, journey: Journey) -> None:
+        """Write everything beside what is on the journey already, the events last of all."""
+        if self.claims:
+            journey.write(WRITE_CLAIMS, Rows("campaigns_claim_row", self.claims))
+        if self.refusals:
+            journey.write(WRITE_REFUSALS, Rows("campaigns_refusal_row", self.refusals))
+        if any(paid.kind == "tier_points" for grant in self.risen for paid in grant.payments):
+            # Whether a level is reached shows in the ledger, once the points are there.
+            journey.run()
+            announce(*risen(self.risen, self.at), *self.events)
+        else:
+            record_on(journey, self.events)
+            journey.run()

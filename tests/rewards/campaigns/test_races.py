@@ -20,7 +20,8 @@ from edge.problems import Refusal
 from rewards.campaigns import claiming, counting, paying, publishing, reversing
 from rewards.campaigns.models import CampaignBudget, Claim, Counted
 from rewards.campaigns.results import liability
-from rewards.campaigns.rush.batch import Wish, claim_all
+from rewards.campaigns.rush.batch import claim_all
+from rewards.campaigns.rush.reading import Wish
 from rewards.campaigns.verifying import verify
 from tests.rewards.campaigns.conftest import NOW, TEN_POINTS, World, crowd, make_world
 from wallet.expiry import expire_due

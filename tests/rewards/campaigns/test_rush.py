@@ -20,8 +20,9 @@ from edge.problems import Refusal
 from rewards.campaigns import publishing, standings
 from rewards.campaigns.models import Claim, Counted, TierStanding
 from rewards.campaigns.rush import answers
-from rewards.campaigns.rush.batch import Denied, Granted, Outcome, Wish, claim_all
+from rewards.campaigns.rush.batch import Denied, Granted, Outcome, claim_all
 from rewards.campaigns.rush.commands import shard_of
+from rewards.campaigns.rush.reading import Wish
 from tests.rewards.campaigns.conftest import NOW, World, crowd, everything, refusals
 from wallet.models import Account
 
