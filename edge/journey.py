@@ -46,6 +46,7 @@ UNEXPECTED = "SC001"
 """The SQLSTATE of `edge_expect` (`edge/migrations/0002_expect.py`)."""
 
 BEGIN = b"BEGIN"
+LAZILY = "SELECT set_config('synchronous_commit', 'off', true)"
 _PARAMETER = re.compile(r"\$(\d+)")
 _HEAD = Struct("!iiIii").pack
 _LENGTH = Struct("!i").pack
@@ -171,6 +172,15 @@ class Journey:
         """
         with connection.wrap_database_errors:
             return self.send(raw_connection()).finish()
+
+    def run_lazily(self) -> None:
+        """Send what may be lost if the server dies a moment later: nobody waits for the disk.
+
+        Inside a transaction it is as durable as that is.
+        """
+        if not connection.in_atomic_block:
+            self._list.insert(0, _Statement(LAZILY, ()))
+        self.run()
 
     def send(self, raw: psycopg.Connection[Any]) -> Trip:
         """Send everything over a connection, and do not wait.

@@ -175,7 +175,7 @@ class CampaignVersionAdmin(ReadOnlyAdmin):
         # A phone may break the line between any eight digits.
         digits = version.commitment
         parts = ((digits[at : at + 8],) for at in range(0, len(digits), 8))
-        return format_html_join(format_html("<wbr>"), "{}", parts)
+        return format_html_join(SafeString("<wbr>"), "{}", parts)
 
     @admin.display(description="terms")
     def what_it_says(self, version: CampaignVersion) -> SafeString:

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import reduce
-from operator import or_
 from typing import Any
 from uuid import UUID
 
@@ -31,14 +29,18 @@ from rewards.campaigns.deciding import (
     NOT_STARTED,
     PAUSED,
     Ask,
+    Bounds,
     Counts,
     Grant,
     Refused,
     Version,
     all_counters,
+    bounds_of,
+    counters_of,
     decide,
     own_counter,
     refused,
+    stacking_counters,
 )
 from rewards.campaigns.directory import Compiled, Seen, compiled
 from rewards.campaigns.events import announce, event
@@ -333,56 +335,42 @@ def qualify(
     campaigns = [Seen(*row) for row in rows.values_list("id", "code", "state", "revision")]
     entries = compiled(campaigns)
     pairs = [(row, entries[row.pk], entries[row.pk].version_at(at)) for row in campaigns]
-    needs = (version.needs for _, _, version in pairs if version)
-    facts = _facts(wish, reduce(or_, needs, Needs()), at)
+    needs = Needs.of(version.needs for _, _, version in pairs if version)
+    facts = _facts(wish, needs, at)
     ask = _ask(wish, next((v for _, _, v in pairs if v and v.terms.referral), None))
-    asks = {row.pk: ask for row in campaigns}
-    counts, left = _read_all(pairs, facts, asks)
-    return [
-        _answer(row, entry, version, facts, asks[row.pk], counts, left)
-        for row, entry, version in pairs
-    ]
+    bounds = {row.pk: bounds_of(version, facts, ask) for row, _, version in pairs if version}
+    counts = _counts(pairs, facts, bounds)
+    left = budgets.left_in(a.account_id for _, entry, _ in pairs for a in entry.budgets.values())
+
+    def answer(row: Seen, entry: Compiled, version: Version | None) -> Answer:
+        reason = _closed(row, version)
+        if version is None or reason is not None:
+            return Answer(row.code, version, "", refused(reason or NOT_STARTED), facts)
+        mine = {code: left[account.account_id] for code, account in entry.budgets.items()}
+        decision = decide(version, facts, ask, counts[row.pk], mine, bounds[row.pk])
+        variant = version.arm(facts.person)[0]
+        no = decision if isinstance(decision, Refused) else None
+        return Answer(row.code, version, variant, no, facts)
+
+    return [answer(*pair) for pair in pairs]
 
 
 Pairs = list[tuple[Seen, Compiled, Version | None]]
 
 
-def _read_all(
-    pairs: Pairs, facts: Facts, asks: Mapping[int, Ask]
-) -> tuple[dict[int, Counts], dict[int, int]]:
-    """Read the counters and budgets of all campaigns at once."""
+def _counts(pairs: Pairs, facts: Facts, bounds: Mapping[int, Bounds]) -> dict[int, Counts]:
+    """Read the counters of all campaigns at once."""
     wanted = {
-        row.pk: all_counters(version, facts, asks[row.pk])
+        row.pk: counters_of(bounds[row.pk], stacking_counters(version, facts))
         for row, _, version in pairs
         if version is not None
     }
     found = counting.read_rows({counter for each in wanted.values() for counter in each})
-    counts = {
+    return {
         row.pk: counting.counts_from(found, wanted[row.pk], own_counter(version, facts.person))
         for row, _, version in pairs
         if version is not None
     }
-    accounts = [a.account_id for _, entry, _ in pairs for a in entry.budgets.values()]
-    return counts, budgets.left_in(accounts)
-
-
-def _answer(
-    row: Seen,
-    entry: Compiled,
-    version: Version | None,
-    facts: Facts,
-    ask: Ask,
-    counts: Mapping[int, Counts],
-    left: Mapping[int, int],
-) -> Answer:
-    reason = _closed(row, version)
-    if version is None or reason is not None:
-        return Answer(row.code, version, "", refused(reason or NOT_STARTED), facts)
-    mine = {code: left[account.account_id] for code, account in entry.budgets.items()}
-    decision = decide(version, facts, ask, counts[row.pk], mine)
-    variant = version.arm(facts.person)[0]
-    no = decision if isinstance(decision, Refused) else None
-    return Answer(row.code, version, variant, no, facts)
 
 
 def progress_of(answer: Answer) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ same explanation of it, for ever.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -37,12 +37,18 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     activities: frozenset[str] = frozenset()
 
     def __or__(self, other: Needs) -> Needs:
-        return Needs(
-            segments=self.segments or other.segments,
-            attributes=self.attributes or other.attributes,
-            tiers=self.tiers or other.tiers,
-            campaigns=self.campaigns | other.campaigns,
-            activities=self.activities | other.activities,
+        return Needs.of([self, other])
+
+    @classmethod
+    def of(cls, parts: Iterable[Needs]) -> Needs:
+        """What all of them ask, together."""
+        every = list(parts)
+        return cls(
+            segments=any(each.segments for each in every),
+            attributes=any(each.attributes for each in every),
+            tiers=any(each.tiers for each in every),
+            campaigns=frozenset().union(*(each.campaigns for each in every)),
+            activities=frozenset().union(*(each.activities for each in every)),
         )
 
 

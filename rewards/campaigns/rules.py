@@ -167,22 +167,32 @@ def compiled(rule: Rule, campaign: str = "") -> Test:
 
 
 def _all(tests: Sequence[Test]) -> Test:
-    """Spelt out for the usual lengths: a loop over closures costs twice as much."""
-    if not tests:
-        return lambda _: True
-    if len(tests) == 1:
-        return tests[0]
-    first, *others = tests
+    """Spelt out, four at a time: a loop over closures costs twice as much."""
+    if len(tests) < 2:
+        return tests[0] if tests else lambda _: True
+    if len(tests) == 2:
+        a, b = tests
+        return lambda facts: a(facts) and b(facts)
+    if len(tests) == 3:
+        a, b, c = tests
+        return lambda facts: a(facts) and b(facts) and c(facts)
+    a, b, c, *others = tests
     rest = _all(others)
-    return lambda facts: first(facts) and rest(facts)
+    return lambda facts: a(facts) and b(facts) and c(facts) and rest(facts)
 
 
 def _any(tests: Sequence[Test]) -> Test:
     if len(tests) == 1:
         return tests[0]
-    first, *others = tests
+    if len(tests) == 2:
+        a, b = tests
+        return lambda facts: a(facts) or b(facts)
+    if len(tests) == 3:
+        a, b, c = tests
+        return lambda facts: a(facts) or b(facts) or c(facts)
+    a, b, c, *others = tests
     rest = _any(others)
-    return lambda facts: first(facts) or rest(facts)
+    return lambda facts: a(facts) or b(facts) or c(facts) or rest(facts)
 
 
 def explain(rule: Rule, facts: Facts, *, campaign: str = "", root: str = "") -> Explanation:

@@ -158,3 +158,19 @@ def test_django_may_use_its_connection_again_after_a_failure() -> None:
         cursor.execute("SELECT 1")
         assert cursor.fetchone() == (1,)
     assert raw_connection().info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+
+
+def test_what_is_sent_lazily_changes_nothing_of_what_comes_after() -> None:
+    journey = put((1, "a"))
+    journey.run_lazily()
+    asked = Journey()
+    asked.add("SELECT current_setting('synchronous_commit'), count(*) FROM journey_test")
+    assert asked.run()[0].fetchone() == ("on", 1)
+
+
+def test_inside_a_transaction_nothing_is_lazy() -> None:
+    with transaction.atomic():
+        put((1, "a")).run_lazily()
+        asked = Journey()
+        asked.add("SELECT current_setting('synchronous_commit')")
+        assert asked.run()[0].fetchone() == ("on",)

@@ -15,8 +15,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import reduce
-from operator import or_
 from typing import NamedTuple
 
 from django.db import transaction
@@ -217,7 +215,7 @@ class _Batch:
     def _known(self, asked: Mapping[int, tuple[Compiled, Version]]) -> _Known:
         """Read what the rules ask about everybody, in as many statements as about one."""
         versions = {version.id: version for _, version in asked.values()}
-        needs = reduce(or_, (version.needs for version in versions.values()), Needs())
+        needs = Needs.of(version.needs for version in versions.values())
         named = [self._wishes[index] for index in asked if self._wishes[index].order_key]
         orders = {(wish.person, wish.order_key) for wish in named}
         return _Known(

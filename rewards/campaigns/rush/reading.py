@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from functools import reduce
-from operator import or_
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -91,7 +89,7 @@ def _needs_of(codes: Sequence[str], now: datetime) -> Needs:
     """What the versions as they were last seen ask about people."""
     entries = [entry for code in codes if (entry := remembered(code))]
     versions = [version for entry in entries if (version := entry.version_at(now))]
-    return reduce(or_, (version.needs for version in versions), Needs())
+    return Needs.of(version.needs for version in versions)
 
 
 def _column(answered: Answered) -> list[Any]:
