@@ -1,7 +1,7 @@
 """Talking to PostgreSQL in bulk: prepared statements, arrays and binary COPY.
 
-For the two hot paths (the ledger's door and the order engine), which write thousands of
-rows in one commit. A row packed by a compiled struct costs about a microsecond; generic
+COPY is for what comes by the hundred thousand (voucher codes); the hot paths send their rows
+with `edge.journey`. A row packed by a compiled struct costs about a microsecond; generic
 adapters cost several. The layout is PostgreSQL's, documented under COPY, "Binary Format":
 a 16-bit field count, then each field's 32-bit length and its bytes, big-endian; length -1
 is NULL.
@@ -12,18 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
-from struct import Struct
 from typing import Any, cast
 
 import psycopg
 from django.db import connection
 
-NULL = b"\xff\xff\xff\xff"
 _HEADER = b"PGCOPY\n\xff\r\n\0" + b"\0" * 8
 _TRAILER = b"\xff\xff"
-_INT64 = Struct("!iq").pack
-_LENGTH = Struct("!i").pack
-_NO_TEXT = _LENGTH(0)
 _POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -66,12 +61,6 @@ def _quoted(value: str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def copy_rows(cursor: psycopg.Cursor[Any], statement: str, rows: Iterable[bytes]) -> None:
-    """Write packed rows by one `COPY … FROM STDIN WITH (FORMAT binary)`."""
-    with cursor.copy(statement) as copy:
-        copy.write(_HEADER + b"".join(rows) + _TRAILER)
-
-
 @contextmanager
 def copying(cursor: psycopg.Cursor[Any]) -> Iterator[Copying]:
     """COPY into several tables in turn, packing rows while the server takes in those before.
@@ -98,29 +87,6 @@ class Copying:
         copy.write(packed)
 
 
-def int64_field(value: int | None) -> bytes:
-    """Pack a bigint field that may be NULL."""
-    return NULL if value is None else _INT64(8, value)
-
-
 def timestamp_microseconds(moment: datetime) -> int:
     """A timestamptz as PostgreSQL counts it: microseconds since 2000."""
     return (moment - _POSTGRES_EPOCH) // _MICROSECOND
-
-
-def timestamp_field(moment: datetime | None) -> bytes:
-    """Pack a timestamptz field that may be NULL."""
-    return NULL if moment is None else _INT64(8, timestamp_microseconds(moment))
-
-
-def json_field(value: bytes) -> bytes:
-    """Pack a jsonb field from encoded JSON."""
-    return _LENGTH(len(value) + 1) + b"\x01" + value
-
-
-def text_field(value: str) -> bytes:
-    """Pack a text field."""
-    if not value:
-        return _NO_TEXT
-    encoded = value.encode()
-    return _LENGTH(len(encoded)) + encoded

@@ -23,7 +23,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from edge import audit
-from edge.postgres import copy_rows, raw_cursor, timestamp_microseconds
+from edge.postgres import copying, raw_cursor, timestamp_microseconds
 from edge.problems import Refusal
 from rewards import units
 from rewards.code_files import BLOCK, CodeRow, RowRules, read_codes
@@ -286,9 +286,9 @@ def stage(table: str, codes: Iterator[CodeRow], series_id: int, salt: bytes) -> 
     """Seal rows and copy them into a table; say how many. `salt` hides what codes look like."""
     rows = _packed(codes, series_id, sealer(), salt)
     count = 0
-    with raw_cursor() as cursor:
+    with raw_cursor() as cursor, copying(cursor) as copies:
         while chunk := list(islice(rows, ROWS_PER_COPY)):
-            copy_rows(cursor, COPY_STAGING.format(staging=table), chunk)
+            copies.add(COPY_STAGING.format(staging=table), chunk)
             count += len(chunk)
     return count
 

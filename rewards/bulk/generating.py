@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from edge.fields import format_time
-from edge.postgres import copy_rows, raw_cursor, timestamp_microseconds
+from edge.postgres import copying, raw_cursor, timestamp_microseconds
 from edge.problems import Refusal
 from jobs import Step
 from rewards.bulk import actions
@@ -199,8 +199,9 @@ def _make(series: Series, code_import: CodeImport, count: int, expires_at: datet
     rows = _packed(codes, series.pk, code_import.pk, expires_at, sealer())
     with raw_cursor() as cursor:
         first = _newest_id(cursor)
-        while chunk := list(islice(rows, CODES_PER_COPY)):
-            copy_rows(cursor, COPY_CODES, chunk)
+        with copying(cursor) as copies:
+            while chunk := list(islice(rows, CODES_PER_COPY)):
+                copies.add(COPY_CODES, chunk)
         last = _newest_id(cursor)
     if code_import.first_code_id is None:
         code_import.first_code_id = first + 1
