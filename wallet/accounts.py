@@ -18,40 +18,32 @@ OWED = "owed"
 BUDGET = "budget"
 MOST_AT_ONCE = 10_000
 
-ASKED = """
-WITH asked AS MATERIALIZED (
+OPEN_ACCOUNTS = """
+WITH asked AS (
     SELECT * FROM unnest($1::bigint[], $2::int[], $3::varchar[], $4::varchar[])
-        WITH ORDINALITY AS asked(owner_id, asset_id, kind_id, label, place)
-), found AS MATERIALIZED (
-    SELECT asked.place, a.id
-      FROM asked JOIN wallet_account AS a USING (owner_id, asset_id, kind_id, label)
-    UNION ALL
-    SELECT asked.place, a.id
-      FROM asked JOIN wallet_account AS a USING (asset_id, kind_id, label)
-     WHERE asked.owner_id IS NULL AND a.owner_id IS NULL
-)"""
-FIND_ACCOUNTS = f"{ASKED} SELECT place, id FROM found"
-# The first $5 are opened if they are missing; one that another transaction is opening right
-# now is neither found nor made, and shows in a second look.
-OPEN_ACCOUNTS = f"""
-{ASKED}, made AS (
-    INSERT INTO wallet_account
-        (owner_id, asset_id, kind_id, label, balance, held, incoming, floor, ceiling,
-         largest_debit, status, entry_count, last_transfer_id, created_at)
-    SELECT asked.owner_id, asked.asset_id, asked.kind_id, asked.label, 0, 0, 0, kind.floor,
-           kind.ceiling, kind.largest_debit, 0, 0, 0, now()
-      FROM asked JOIN wallet_accountkind AS kind ON kind.code = asked.kind_id
-     WHERE asked.place <= $5 AND NOT EXISTS (SELECT FROM found WHERE found.place = asked.place)
-     ORDER BY 1, 2, 3, 4
-    ON CONFLICT ON CONSTRAINT wallet_account_purpose DO NOTHING
-    RETURNING owner_id, asset_id, kind_id, label, id
+        AS asked(owner_id, asset_id, kind_id, label)
 )
-SELECT place, id FROM found
+INSERT INTO wallet_account
+    (owner_id, asset_id, kind_id, label, balance, held, incoming, floor, ceiling,
+     largest_debit, status, entry_count, last_transfer_id, created_at)
+SELECT asked.owner_id, asked.asset_id, asked.kind_id, asked.label, 0, 0, 0, kind.floor,
+       kind.ceiling, kind.largest_debit, 0, 0, 0, now()
+  FROM asked JOIN wallet_accountkind AS kind ON kind.code = asked.kind_id
+ ORDER BY 1, 2, 3, 4
+ON CONFLICT ON CONSTRAINT wallet_account_purpose DO NOTHING
+RETURNING owner_id, asset_id, kind_id, label, id
+"""
+FIND_ACCOUNTS = """
+WITH asked AS (
+    SELECT * FROM unnest($1::bigint[], $2::int[], $3::varchar[], $4::varchar[])
+        AS asked(owner_id, asset_id, kind_id, label)
+)
+SELECT a.owner_id, a.asset_id, a.kind_id, a.label, a.id
+  FROM asked JOIN wallet_account AS a USING (owner_id, asset_id, kind_id, label)
 UNION ALL
-SELECT asked.place, made.id FROM made JOIN asked USING (owner_id, asset_id, kind_id, label)
-UNION ALL
-SELECT asked.place, made.id FROM made JOIN asked USING (asset_id, kind_id, label)
- WHERE made.owner_id IS NULL AND asked.owner_id IS NULL
+SELECT a.owner_id, a.asset_id, a.kind_id, a.label, a.id
+  FROM asked JOIN wallet_account AS a USING (asset_id, kind_id, label)
+ WHERE asked.owner_id IS NULL AND a.owner_id IS NULL
 """
 
 
@@ -69,17 +61,20 @@ def open_accounts(
 ) -> dict[Purpose, int]:
     """Say the account id for each purpose, opening those that do not exist yet.
 
-    One statement, whatever is missing: the cost does not grow with the number of accounts
-    there are. At most 10,000 at once. A new account takes the limits of its kind. Safe to
-    race: both callers get the same account. `also` are looked up on the way, and are in the
-    answer only if they exist.
+    One look-up, and one INSERT for all that are missing: the cost does not grow with the
+    number of accounts there are. At most 10,000 at once. A new account takes the limits of
+    its kind. Safe to race: both callers get the same account. `also` are looked up on the
+    way, and are in the answer only if they exist.
     """
     wanted = list(dict.fromkeys(purposes))
     asked = list(dict.fromkeys([*wanted, *also]))
     assert len(asked) <= MOST_AT_ONCE
-    found = _ids(OPEN_ACCOUNTS, asked, len(wanted)) if asked else {}
-    # Another transaction opened these while we looked.
-    return found | find_accounts([purpose for purpose in wanted if purpose not in found])
+    found = find_accounts(asked)
+    if missing := [purpose for purpose in wanted if purpose not in found]:
+        found |= _ids(OPEN_ACCOUNTS, missing)
+        # Another transaction opened these between our look and our INSERT.
+        found |= find_accounts([purpose for purpose in missing if purpose not in found])
+    return found
 
 
 def find_accounts(purposes: Sequence[Purpose]) -> dict[Purpose, int]:
@@ -87,11 +82,11 @@ def find_accounts(purposes: Sequence[Purpose]) -> dict[Purpose, int]:
     return _ids(FIND_ACCOUNTS, purposes) if purposes else {}
 
 
-def _ids(statement: str, purposes: Sequence[Purpose], *more: int) -> dict[Purpose, int]:
+def _ids(statement: str, purposes: Sequence[Purpose]) -> dict[Purpose, int]:
     journey = Journey()
-    journey.add(statement, *_columns(purposes), *more)
+    journey.add(statement, *_columns(purposes))
     [found] = journey.run()
-    return {purposes[place - 1]: id for place, id in found.fetchall()}
+    return {Purpose._make(row[:4]): row[4] for row in found.fetchall()}
 
 
 def _columns(purposes: Sequence[Purpose]) -> tuple[str, str, str, str]:

@@ -273,8 +273,7 @@ def confirm(
             raise ReservationLapsed
         if found.state != State.RESERVED:
             raise moved_on(found)
-        assert found.reserved_until is not None
-        if found.reserved_until <= now:
+        if _is_over(found, now):
             raise ReservationLapsed
         _use_less(found, amount_minor)
         _end(found, State.CONFIRMED, now)
@@ -307,7 +306,10 @@ def _use_less(found: Redemption, amount_minor: int | None) -> None:
 def roll_back(
     redemption_id: int, *, partner: Partner, actor: User, now: datetime | None = None
 ) -> Outcome:
-    """Give back what was reserved. Asked again, or after it lapsed, it changes nothing."""
+    """Give back what was reserved. Asked again it changes nothing.
+
+    One whose time is over has lapsed, whether somebody has looked at it since or not.
+    """
     now = now or timezone.now()
     with transaction.atomic():
         found, voucher = _locked(redemption_id, partner)
@@ -315,16 +317,25 @@ def roll_back(
             return Outcome(found, is_replay=True)
         if found.state != State.RESERVED:
             raise moved_on(found)
-        give_back(found, voucher, State.ROLLED_BACK, now)
-        _told(found, actor, "roll_back_redemption")
+        if _is_over(found, now):
+            give_back(found, voucher, State.LAPSED, now)
+            _told(found, None, "lapse_reservation")
+        else:
+            give_back(found, voucher, State.ROLLED_BACK, now)
+            _told(found, actor, "roll_back_redemption")
     return Outcome(found)
+
+
+def _is_over(reservation: Redemption, now: datetime) -> bool:
+    assert reservation.reserved_until is not None
+    return reservation.reserved_until <= now
 
 
 def lapse(redemption_id: int, *, now: datetime) -> bool:
     """End a reservation whose time is over; `False` if it ended otherwise meanwhile."""
     with transaction.atomic():
         found, voucher = _locked(redemption_id, None)
-        if found.state != State.RESERVED or not found.reserved_until or found.reserved_until > now:
+        if found.state != State.RESERVED or not _is_over(found, now):
             return False
         give_back(found, voucher, State.LAPSED, now)
         _told(found, None, "lapse_reservation")

@@ -139,8 +139,8 @@ class Plain:
         if use.state != "reserved":
             return "redemption_moved_on"
         self.give_back(use)
-        use.state = "rolled_back"
-        return "rolled_back"
+        use.state = "lapsed" if use.until <= self.now else "rolled_back"
+        return use.state
 
     def reverse(self, use: Use) -> str:
         if use.state == "reversed":
