@@ -30,6 +30,8 @@ PLACE = Place(
 )
 SERVERS = {"postgres", "valkey"}
 DONE_IN_THE_IMAGE = {"collectstatic"}
+OUR_OWN = {"DEBUG", "SHARD_COUNT", "CACHE_URL", "CELERY_BROKER_URL"}
+"""Not for production, or follows from the other services: one writer is one shard."""
 
 
 def test_containers_are_the_supervisors_processes_and_steps() -> None:
@@ -74,6 +76,12 @@ def test_every_service_that_others_wait_for_has_a_health_check() -> None:
         for name, how in (service.get("depends_on") or {}).items():
             if how["condition"] == "service_healthy":
                 assert "healthcheck" in SERVICES[name]
+
+
+def test_containers_are_told_every_setting_that_has_one_value_for_all() -> None:
+    settings = (ROOT / "config/settings.py").read_text()
+    named = set(re.findall(r'\benv\.\w+\(\s*"([A-Z_]+)"', settings))
+    assert named - OUR_OWN == SERVICES["web"]["environment"].keys() - {"PGOPTIONS"}
 
 
 def test_image_holds_every_room() -> None:
