@@ -141,6 +141,7 @@ class Feed:
         self._ahead: deque[list[Command]] = deque()
         self._taken: deque[Command] = deque()
         self._started: deque[float] = deque()
+        self._answered: list[tuple[Command, bytes]] = []
         self._begun_s = 0.0
 
     def prepare(self, size: int, count: int) -> None:
@@ -167,10 +168,13 @@ class Feed:
         self.seconds_each.append(now_s - self._started.popleft())
         self.seconds_in_all = now_s - self._begun_s
         for answer in answers:
-            self._flow.learn(self._taken.popleft(), answer.body)
+            self._answered.append((self._taken.popleft(), answer.body))
 
     def flush(self) -> None:
         self._begun_s = 0.0
+        for command, body in self._answered:
+            self._flow.learn(command, body)
+        self._answered.clear()
 
 
 class Bench:

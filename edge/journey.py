@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import re
 import select
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from itertools import groupby
@@ -165,13 +165,19 @@ class Journey:
         """Put all of another journey behind what is here."""
         self._list += other._list
 
-    def run(self) -> list[Answered]:
+    def run(self, meanwhile: Callable[[], object] = bool) -> list[Answered]:
         """Send everything over Django's connection and wait for the answers; see `Trip.finish`.
 
-        Errors come out as Django's, with psycopg's as their cause.
+        `meanwhile` is called while PostgreSQL works; it may not use the connection. Errors come
+        out as Django's, with psycopg's as their cause.
         """
         with connection.wrap_database_errors:
-            return self.send(raw_connection()).finish()
+            trip = self.send(raw_connection())
+            try:
+                meanwhile()
+            finally:
+                answers = trip.finish()
+        return answers
 
     def run_lazily(self) -> None:
         """Send what may be lost if the server dies a moment later: nobody waits for the disk.

@@ -14,12 +14,10 @@ written, and the batch is decided anew the first way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
-from django.db import connection
+from collections.abc import Sequence
 
 from edge.ids import first_id
-from edge.journey import Answered, Journey, raw_connection
+from edge.journey import Answered, Journey
 from live.outbox import record_on
 from orderbook import paying
 from orderbook.deeds import Deed
@@ -43,6 +41,7 @@ from orderbook.steps import (
     next_stop,
 )
 from sequencer.commands import Answer, Command
+from sequencer.engine import NOTHING, Meanwhile
 from wallet.door import Foreseen, Foresight, Posting, locked, write_to
 
 
@@ -73,7 +72,7 @@ class Batch:
         self._known = Known(memory, earlier)
         self._gate = Gate(self._plans, memory, now_us)
         self._posting: Posting | None = None
-        self._meanwhile: Callable[[], object] = bool
+        self._meanwhile: Meanwhile = NOTHING
         self._told: list[Telling] = []
 
     @property
@@ -92,19 +91,17 @@ class Batch:
         account_ids, hold_ids = self._touched()
         self._posting = locked(account_ids, sorted(hold_ids))
         self._settle_all(is_ahead=False)
-        with connection.wrap_database_errors:
-            trip = self._written().send(raw_connection())
-            answers = self.answers()
-            trip.finish()
+        answers: list[Answer] = []
+        self._written().run(meanwhile=lambda: answers.extend(self.answers()))
         return answers
 
     # -- ahead of it -----------------------------------------------------------------------------
 
-    def decide(self, meanwhile: Callable[[], None]) -> Journey | None:
+    def decide(self, meanwhile: Meanwhile) -> Journey | None:
         """Decide ahead; answer the journey that writes it. None: that needs a transaction.
 
-        Calls `meanwhile` every millisecond or so. The journey goes into a transaction of its
-        own. If that fails, or the answer is None, `outcome.take_back`.
+        The journey goes into a transaction of its own. If that fails, or the answer is None,
+        `outcome.take_back`.
         """
         self._meanwhile = meanwhile
         if self._gate.has_holding_periods:
@@ -125,15 +122,15 @@ class Batch:
         is_known = self._known.take_over(self._plans)
         if not is_known:
             self._ask(journey)
-            self._hear(journey.run())
+            self._hear(journey.run(self._meanwhile.idle))
             journey = Journey()
         self._match_all()
         foresight = Foresight(*self._touched(), self._earlier.foreseen if self._earlier else None)
         foresight.ask(journey)
         if not is_known:
-            return foresight.hear(*journey.run())
+            return foresight.hear(*journey.run(self._meanwhile.idle))
         self._ask(journey)
-        drawn, read, held, *known = journey.run()
+        drawn, read, held, *known = journey.run(self._meanwhile.idle)
         if self._hear(known):
             # An order that seemed new is an old one asked for again.
             raise NeedsTransaction
@@ -211,7 +208,7 @@ class Batch:
         room = paying.MOST_TRANSFERS
         for index, plan in enumerate(self._plans):
             if not index % STRIDE:
-                self._meanwhile()
+                self._meanwhile.push()
             if isinstance(plan, Answer) or self._known.is_repeated(plan):
                 continue
             self.outcome.touch(plan.trading)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from django.db import connection
 
@@ -15,6 +15,7 @@ from orderbook.memory import Memory
 from orderbook.venue_clock import VenueClock
 from orderbook.venue_models import VenueTime
 from sequencer.commands import Answer, Command
+from sequencer.engine import NOTHING, Meanwhile
 from wallet.door import lock_unchanged
 
 MICROSECONDS = 1_000_000
@@ -131,7 +132,7 @@ class MarketEngine:
     # -- ahead -----------------------------------------------------------------------------------
 
     def decide(
-        self, commands: Sequence[Command], /, meanwhile: Callable[[], None] = lambda: None
+        self, commands: Sequence[Command], /, meanwhile: Meanwhile = NOTHING
     ) -> Ahead | None:
         """Decide a batch while the one before may be under way still; see `orderbook.batch`."""
         now_us = self._now_us()

@@ -50,6 +50,7 @@ from orderbook.steps import (
     next_stop,
 )
 from sequencer.commands import Answer
+from sequencer.engine import Meanwhile
 from wallet.door import Posting
 from wallet.items import Item, Refusal
 
@@ -88,8 +89,8 @@ class MarketMoved(BatchFull):
 class Paying:
     """One batch on its way through the ledger's door.
 
-    `is_ahead`: outside a transaction, so that no row may be changed on the way. `meanwhile` is
-    called every so often.
+    `is_ahead`: outside a transaction, so that no row may be changed on the way. `meanwhile` sees
+    to the batch under way.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class Paying:
         posting: Posting,
         now_us: int,
         is_ahead: bool,
-        meanwhile: Callable[[], object],
+        meanwhile: Meanwhile,
     ) -> None:
         self.outcome = outcome
         self._plans = plans
@@ -129,7 +130,7 @@ class Paying:
             deed.settle(self)
         for index, plan in enumerate(self._plans):
             if not index % STRIDE:
-                self._meanwhile()
+                self._meanwhile.push()
             try:
                 told = self._settle(plan)
             except BatchFull:

@@ -6,7 +6,7 @@ transaction; the engine never commits, and nothing it does leaves the process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import takewhile
 from typing import Protocol
 
@@ -42,6 +42,29 @@ class Decided(Protocol):
         """The batch never happened; what was decided after it was rolled back before."""
 
 
+class Meanwhile(Protocol):
+    """What is done of the batch under way while the next one is decided."""
+
+    def push(self) -> None:
+        """Hand over what PostgreSQL takes of it now: every millisecond or so."""
+
+    def idle(self) -> None:
+        """Go on with what is left to do of it: called while PostgreSQL is asked something."""
+
+
+class Nothing:
+    """No batch is under way."""
+
+    def push(self) -> None:
+        """Nothing to hand over."""
+
+    def idle(self) -> None:
+        """Nothing to go on with."""
+
+
+NOTHING = Nothing()
+
+
 class Engine(Protocol):
     """Rules in memory over tables in PostgreSQL, for one shard.
 
@@ -72,12 +95,12 @@ class Engine(Protocol):
         """
 
     def decide(
-        self, commands: Sequence[Command], /, meanwhile: Callable[[], None]
+        self, commands: Sequence[Command], /, meanwhile: Meanwhile = NOTHING
     ) -> Decided | None:
         """Decide a batch ahead: outside a transaction, writing nothing yet.
 
         The batch decided before may be under way still; then this one builds on it, and
-        falls with it. `meanwhile` sees to that one: call it every millisecond or so.
+        falls with it. `meanwhile` sees to that one.
 
         None: it takes a transaction (`execute`), or at least that nothing is under way;
         memory is as it was. An exception says the same.
@@ -107,7 +130,7 @@ class Timeless:
     """For an engine that goes by commands alone, each batch inside its transaction."""
 
     def decide(
-        self, commands: Sequence[Command], /, meanwhile: Callable[[], None]
+        self, commands: Sequence[Command], /, meanwhile: Meanwhile = NOTHING
     ) -> Decided | None:
         return None
 
@@ -172,7 +195,7 @@ class Engines:
         return [failure(command, UnknownCommand(retry_after_s=5)) for command in run]
 
     def decide(
-        self, commands: Sequence[Command], /, meanwhile: Callable[[], None]
+        self, commands: Sequence[Command], /, meanwhile: Meanwhile = NOTHING
     ) -> Decided | None:
         engine = self._engine_of(commands[0])
         if engine is None:

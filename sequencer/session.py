@@ -17,13 +17,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg
 from django.db import DatabaseError, InterfaceError, connections, transaction
 
 from edge.database import database_conninfo
 from edge.journey import Journey, Trip, Unexpected
+from sequencer.commands import Answer
 from sequencer.engine import Decided
 from sequencer.models import Shard
 
@@ -83,12 +84,29 @@ class SessionLost(RuntimeError):
     """The database session is gone, perhaps during COMMIT: memory must be rebuilt."""
 
 
-class Flight(NamedTuple):
-    """A batch that was decided ahead and is being written."""
+class Flight:
+    """A batch that was decided ahead and is being written; see `sequencer.engine.Meanwhile`."""
 
-    decided: Decided
-    trip: Trip
-    sent_s: float
+    def __init__(self, decided: Decided, trip: Trip) -> None:
+        self.decided = decided
+        self.trip = trip
+        self.sent_s = time.perf_counter()
+        self._answers: list[Answer] | None = None
+
+    def push(self) -> None:
+        """Hand over more of it: a long journey does not fit in at once."""
+        self.trip.push()
+
+    def idle(self) -> None:
+        """Put its answers into words."""
+        if self._answers is None:
+            self._answers = self.decided.answers()
+
+    def answers(self) -> list[Answer]:
+        """Its answers. They may go out once it is durable."""
+        self.idle()
+        assert self._answers is not None
+        return self._answers
 
 
 class Session:
@@ -229,7 +247,7 @@ class Session:
         journey.write(FENCE_AHEAD, *fence, changes=(1, FENCE_NAME))
         journey.then(decided.journey)
         try:
-            return Flight(decided, journey.send(self._second()), time.perf_counter())
+            return Flight(decided, journey.send(self._second()))
         except psycopg.OperationalError as error:
             raise SessionLost(str(error)) from error
 

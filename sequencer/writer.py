@@ -29,7 +29,7 @@ from django.db import InterfaceError, OperationalError
 
 from edge.problems import Refusal, Unavailable
 from sequencer.commands import Answer, Command
-from sequencer.engine import Decided, Engine, failure
+from sequencer.engine import NOTHING, Decided, Engine, failure
 from sequencer.garbage import Garbage
 from sequencer.models import DeadLetter, Shard
 from sequencer.session import (
@@ -157,18 +157,13 @@ class Writer:
 
     def _decided(self, commands: Sequence[Command]) -> Decided | None:
         try:
-            return self._engine.decide(commands, meanwhile=self._push)
+            return self._engine.decide(commands, self._flight or NOTHING)
         except Exception:
             if self._session.is_lost():
                 raise
             logger.exception("shard %s: could not decide ahead", self._session.shard)
             self._is_wary = True
             return None
-
-    def _push(self) -> None:
-        """Hand over more of the batch under way, while the next one is decided."""
-        if self._flight is not None:
-            self._flight.trip.push()
 
     def _land(self, following: Decided | None = None) -> bool:
         """Wait until the batch under way is durable, if there is one, and answer it.
@@ -190,7 +185,7 @@ class Writer:
             logger.warning("shard %s: to be decided anew: %s", self._session.shard, error)
             return False
         flight.decided.committed()
-        self._done(flight.decided.answers())
+        self._done(flight.answers())
         return True
 
     # -- one that takes a transaction --------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 
 from orderbook import paying, plans
 from orderbook.engine import MarketEngine
+from orderbook.instructions import TimeInForce
 from orderbook.models import Order, OrderState
 from tests.orderbook.traders import four_traders, held, settled, trade_at
 from tests.orderbook.venue import Venue
@@ -102,6 +103,18 @@ def test_an_end_in_the_past_is_refused(venue: Venue) -> None:
 
 
 # -- stops -------------------------------------------------------------------------------------
+
+
+def test_a_stop_waits_as_it_was_asked_for_whatever_the_band_is_meanwhile() -> None:
+    venue = four_traders(dynamic_band_bps=500)
+    trade_at(venue, 100)
+    venue.run(venue.place("sam", "sell", 120, 5))
+    stop = venue.place("bea", "buy", 130, 3, type="stop_limit", stop_price=102)
+    [waits] = venue.run(stop)
+    assert waits["status"] == "open"
+    [kept] = venue.book.stops.commands.values()
+    assert (kept.price_ticks, kept.time_in_force) == (130, TimeInForce.GOOD_TILL_CANCELLED)
+    settled(venue)
 
 
 def test_a_stop_holds_from_the_start_and_pays_what_it_takes(venue: Venue) -> None:

@@ -12,7 +12,6 @@ from accounts.models import ApiKey
 from edge.models import AuditEvent
 from edge.problems import Refusal
 from orderbook.actions import arm_switch, instruct, reschedule, set_limit
-from orderbook.instructions import TimeInForce
 from orderbook.models import (
     DeadMansSwitch,
     Fill,
@@ -293,18 +292,6 @@ def test_an_amendment_or_a_pair_beyond_the_dynamic_band_halts_as_an_order_does()
         assert venue.points_of("ben") == (100_000 - 208 - 2, 0)
         assert not venue.book.stops.commands
         assert_sound(venue)
-
-
-def test_a_stop_waits_as_it_was_asked_for_whatever_the_band_is_meanwhile() -> None:
-    venue = opened(dynamic_band_bps=500)
-    venue.run(venue.place("sam", "sell", 100, 1), venue.place("bea", "buy", 100, 1))
-    venue.run(venue.place("sam", "sell", 120, 5))
-    stop = venue.place("ben", "buy", 130, 3, type="stop_limit", stop_price=102)
-    [waits] = venue.run(stop)
-    [kept] = venue.book.stops.commands.values()
-    assert (waits["status"], venue.state) == ("open", "open")
-    assert (kept.price_ticks, kept.time_in_force) == (130, TimeInForce.GOOD_TILL_CANCELLED)
-    assert_sound(venue)
 
 
 def test_an_amendment_that_cannot_be_paid_halts_nothing() -> None:

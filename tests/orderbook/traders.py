@@ -8,9 +8,9 @@ from tests.orderbook.venue import Venue
 from wallet.models import Account, Asset
 
 
-def four_traders() -> Venue:
+def four_traders(**terms: int) -> Venue:
     """Sam and Ned sell, Bea and Ben buy; makers pay 0.5 %, takers 1 %."""
-    venue = Venue(taker_fee_bps=100, maker_fee_bps=50)
+    venue = Venue(taker_fee_bps=100, maker_fee_bps=50, **terms)
     for seller in ("sam", "ned"):
         venue.join(seller, units=100)
     for buyer in ("bea", "ben"):

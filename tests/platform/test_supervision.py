@@ -155,8 +155,8 @@ import subprocess, sys, time
 from config.guard import Guard
 guard = Guard()
 mule = "trap '' TERM; sleep 60 & echo $$ $!; wait"
-mild = "trap 'echo stopped >&2; exit' INT; echo $$; while :; do sleep 0.01; done"
-guard.start(["/bin/sh", "-c", mild], output=sys.stdout.buffer, stop_signal=2)
+mild = "trap 'echo stopped >&2; exit' USR1; echo $$; while :; do sleep 0.01; done"
+guard.start(["/bin/sh", "-c", mild], output=sys.stdout.buffer, stop_signal=10)
 guard.start(["/bin/sh", "-c", mule], output=sys.stdout.buffer)
 time.sleep(60)
 """

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sequencer.commands import Answer, Command
-    from sequencer.engine import Decided, Engine
+    from sequencer.engine import Decided, Engine, Meanwhile
     from sequencer.session import Flight, Session
     from sequencer.stream import CommandStream
 
@@ -75,9 +75,7 @@ def trapped_engine(trap: Trap, shard: int, engine: str) -> Engine:
             trap.reach("after_execute")
             return answers
 
-        def decide(
-            self, commands: Sequence[Command], /, meanwhile: Callable[[], None]
-        ) -> Decided | None:
+        def decide(self, commands: Sequence[Command], /, meanwhile: Meanwhile) -> Decided | None:
             trap.reach("before_execute")
             decided: Decided | None = super().decide(commands, meanwhile)
             if decided is not None:

@@ -12,7 +12,7 @@ again, first in the next batch, and alone it is refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -90,19 +90,25 @@ class _Case:
     decision: Grant | Refused | None = None
 
 
-def claim_all(wishes: Sequence[Wish], now: datetime) -> list[Outcome]:
+Tell = Callable[[Sequence[Outcome]], object]
+
+
+def claim_all(wishes: Sequence[Wish], now: datetime, tell: Tell = bool) -> list[Outcome]:
     """Decide wishes in order, and write what was decided; answers the first k of them, k ≥ 1.
 
     Inside the caller's transaction. A request that was granted before gets that grant again.
+    `tell` hears the outcomes while PostgreSQL still writes them: it may put them into words.
     """
     upto = len(wishes)
     while True:
         try:
             with transaction.atomic():
-                return _Batch(wishes[:upto], now).run()
+                return _Batch(wishes[:upto], now).run(tell)
         except _EndsBefore as end:
             if end.index == 0:
-                return [_cannot_be_paid(wishes[0], end.reason, now)]
+                refused = [_cannot_be_paid(wishes[0], end.reason, now)]
+                tell(refused)
+                return refused
             upto = end.index
 
 
@@ -119,7 +125,7 @@ def _cannot_be_paid(wish: Wish, reason: LedgerReason, now: datetime) -> Outcome:
     """Refuse the one wish that cannot be paid: its budget is gone, or its wallet is shut."""
     if reason is not LedgerReason.INSUFFICIENT_FUNDS:
         return LedgerRefusal(reason)
-    return _Batch([wish], now, budget_is_gone=True).run()[0]
+    return _Batch([wish], now, budget_is_gone=True).run(bool)[0]
 
 
 class _Batch:
@@ -135,7 +141,7 @@ class _Batch:
         self._denied: dict[int, tuple[int, Version | None, Refused]] = {}
         self._written = Written(now)
 
-    def run(self) -> list[Outcome]:
+    def run(self, tell: Tell) -> list[Outcome]:
         self._recall()
         cases = self._cases()
         decided = self._decide(cases)
@@ -143,9 +149,10 @@ class _Batch:
         for index, (campaign, version, no) in sorted(self._denied.items()):
             if index < decided:
                 self._written.deny(self._wishes[index], campaign, version, no)
-        self._written.write(journey)
         self._repeat_within()
-        return [self._settled[index] for index in range(decided)]
+        outcomes = [self._settled[index] for index in range(decided)]
+        self._written.write(journey, meanwhile=lambda: tell(outcomes))
+        return outcomes
 
     # -- what was granted before ---------------------------------------------------------
 

@@ -31,10 +31,13 @@ class CampaignEngine(Timeless):
 
     def execute(self, commands: Sequence[Command], /) -> list[Answer]:
         """Decide and write a batch of claims; see `rush.batch`."""
-        outcomes = claim_all([_wish(command) for command in commands], timezone.now())
-        return [
-            _told(command, outcome) for command, outcome in zip(commands, outcomes, strict=False)
-        ]
+        answers: list[Answer] = []
+
+        def tell(outcomes: Sequence[Outcome]) -> None:
+            answers.extend(map(_told, commands, outcomes))
+
+        claim_all([_wish(command) for command in commands], timezone.now(), tell)
+        return answers
 
     def committed(self) -> None:
         """The batch is durable."""

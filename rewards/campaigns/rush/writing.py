@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from struct import Struct
@@ -173,16 +174,19 @@ class Written:
             + _END
         )  # fmt: skip
 
-    def write(self, journey: Journey) -> None:
-        """Write everything beside what is on the journey already, the events last of all."""
+    def write(self, journey: Journey, meanwhile: Callable[[], object]) -> None:
+        """Write everything beside what is on the journey already, the events last of all.
+
+        `meanwhile` is called while PostgreSQL works.
+        """
         if self.claims:
             journey.write(WRITE_CLAIMS, Rows("campaigns_claim_row", self.claims))
         if self.refusals:
             journey.write(WRITE_REFUSALS, Rows("campaigns_refusal_row", self.refusals))
         if any(paid.kind == "tier_points" for grant in self.risen for paid in grant.payments):
             # Whether a level is reached shows in the ledger, once the points are there.
-            journey.run()
+            journey.run(meanwhile)
             announce(*risen(self.risen, self.at), *self.events)
         else:
             record_on(journey, self.events)
-            journey.run()
+            journey.run(meanwhile)
