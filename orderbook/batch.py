@@ -111,6 +111,9 @@ class Batch:
             self._settle_all(is_ahead=True)
         except NeedsTransaction:
             return None
+        # All is decided. Else each batch would keep the one before, while orders pour in.
+        self._earlier = None
+        self._known.forget_earlier()
         return self._written()
 
     def _foresee(self) -> Foreseen:

@@ -114,6 +114,10 @@ class Known:
                 return found
         return self.stored.get(order_id)
 
+    def forget_earlier(self) -> None:
+        """Nothing is looked up any more: let go of the batch before."""
+        self._earlier = None
+
     def _read(self, ids: Iterable[int]) -> None:
         missing = {id for id in ids if id and id not in self.stored}
         if missing:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,9 +13,9 @@ import pytest
 
 from edge.journey import Unexpected
 from orderbook.actions import instruct
+from orderbook.engine import Ahead
 from orderbook.models import Instruction, Order
 from sequencer.commands import Answer, Command
-from sequencer.engine import Decided
 from sequencer.session import FencedOff, Flight, Session, SessionLost
 from tests.orderbook.traders import four_traders, settled
 from tests.orderbook.venue import Venue
@@ -34,12 +36,12 @@ class Sky:
         self.session = Session(self.venue.market.shard)
         assert self.session.take(threading.Event())
 
-    def decide(self, *commands: Command) -> Decided:
+    def decide(self, *commands: Command) -> Ahead:
         decided = self.venue.engine.decide(commands)
         assert decided is not None
         return decided
 
-    def take_off(self, decided: Decided) -> Flight:
+    def take_off(self, decided: Ahead) -> Flight:
         return self.session.take_off(decided, "here")
 
     def land(self, flight: Flight) -> list[dict[str, Any]]:
@@ -135,6 +137,26 @@ def test_old_orders_are_changed_by_their_names(sky: Sky) -> None:
         venue.amend("sam", cid="mine", price=7), venue.cancel("sam", cid="too")
     )
     assert (amended["price"], cancelled["status"]) == (7, "cancelled")
+    settled(venue)
+
+
+def test_batches_in_a_row_do_not_keep_each_other_alive(sky: Sky) -> None:
+    venue = sky.venue
+    decided = sky.decide(venue.place("sam", "sell", 5, 1))
+    alive = []
+    gc.disable()
+    try:
+        for price in (6, 7, 8):
+            alive.append(weakref.ref(decided.batch))
+            flight = sky.take_off(decided)
+            following = sky.decide(venue.place("sam", "sell", price, 1))
+            sky.land(flight)
+            decided = following
+        del flight
+        assert [each() is None for each in alive] == [True, True, True]
+    finally:
+        gc.enable()
+    sky.land(sky.take_off(decided))
     settled(venue)
 
 
