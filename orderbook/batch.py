@@ -112,7 +112,7 @@ class Batch:
         except NeedsTransaction:
             return None
         # All is decided. Else each batch would keep the one before, while orders pour in.
-        self._earlier = None
+        self._earlier, self._meanwhile = None, NOTHING
         self._known.forget_earlier()
         return self._written()
 

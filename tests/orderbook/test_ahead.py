@@ -16,6 +16,7 @@ from orderbook.actions import instruct
 from orderbook.engine import Ahead
 from orderbook.models import Instruction, Order
 from sequencer.commands import Answer, Command
+from sequencer.engine import NOTHING, Meanwhile
 from sequencer.session import FencedOff, Flight, Session, SessionLost
 from tests.orderbook.traders import four_traders, settled
 from tests.orderbook.venue import Venue
@@ -36,8 +37,8 @@ class Sky:
         self.session = Session(self.venue.market.shard)
         assert self.session.take(threading.Event())
 
-    def decide(self, *commands: Command) -> Ahead:
-        decided = self.venue.engine.decide(commands)
+    def decide(self, *commands: Command, meanwhile: Meanwhile = NOTHING) -> Ahead:
+        decided = self.venue.engine.decide(commands, meanwhile)
         assert decided is not None
         return decided
 
@@ -149,7 +150,7 @@ def test_batches_in_a_row_do_not_keep_each_other_alive(sky: Sky) -> None:
         for price in (6, 7, 8):
             alive.append(weakref.ref(decided.batch))
             flight = sky.take_off(decided)
-            following = sky.decide(venue.place("sam", "sell", price, 1))
+            following = sky.decide(venue.place("sam", "sell", price, 1), meanwhile=flight)
             sky.land(flight)
             decided = following
         del flight
