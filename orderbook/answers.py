@@ -12,7 +12,7 @@ import msgspec
 from edge.ids import batch_of, first_id, time_of
 from edge.problems import Refusal, answer
 from orderbook.cancelled import CancelAllAnswer
-from orderbook.instructions import OrderType, SelfTrade
+from orderbook.instructions import NO_CONDITIONS, OrderType, SelfTrade
 from orderbook.matching import Cause
 from orderbook.models import OrderState
 from orderbook.refusal_words import WORDS
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from orderbook.charges import Charges
     from orderbook.plans import AmendPlan
 
+_encode = msgspec.json.Encoder().encode
+_CANCELLED, _REFUSED = OrderState.CANCELLED.value, OrderState.REFUSED.value
 NO_MEMBERS: Mapping[str, Any] = {}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 WITH_LIMIT = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT})
@@ -140,10 +142,9 @@ def order_answer(
     command: Command, row: NewOrder | StoredOrder, terms: Terms, *, replayed: bool = False
 ) -> Answer:
     """Tell a trader what became of a new order, or of the same order asked for again."""
-    if row.entry_state == OrderState.REFUSED:
+    if row.entry_state == _REFUSED:
         kept_as = {"order_id": str(row.id)}
         return refused_answer(command, row.refusal, replayed=replayed, members=kept_as)
-    guard, asked = row.guard, row.conditions
     price = row.price_ticks * terms.tick_minor
     has_limit = row.kind in WITH_LIMIT
     body = OrderAnswer(
@@ -154,12 +155,8 @@ def order_answer(
         type=TYPES[row.kind],
         price=price if has_limit else None,
         worst_price=None if has_limit else price,
-        stop_price=asked.stop_ticks * terms.tick_minor or None,
         quantity=row.quantity_lots * terms.lot_units,
-        display_quantity=asked.peak_lots * terms.lot_units or None,
-        min_quantity=asked.minimum_lots * terms.lot_units or None,
         time_in_force=TIMES_IN_FORCE[row.time_in_force],
-        expires_at=rfc3339(moment_of(asked.expires_us)) if asked.expires_us else None,
         self_trade=SELF_TRADES[row.self_trade],
         status=STATES[row.entry_state],
         filled_quantity=row.taken_lots * terms.lot_units,
@@ -167,10 +164,24 @@ def order_answer(
         fee=row.taken_fee_minor,
         quote_asset=terms.quote_code,
         created_at=_written_at(batch_of(row.id)),
+    )
+    if row.conditions is not NO_CONDITIONS or row.guard or row.entry_state == _CANCELLED:
+        body = _with_the_rest(body, row, terms)
+    return Answer(command.id, 201, _encode(body), replayed)
+
+
+def _with_the_rest(body: OrderAnswer, row: NewOrder | StoredOrder, terms: Terms) -> OrderAnswer:
+    """Add what few orders have: conditions, a partner, a reason why they were cancelled."""
+    guard, asked = row.guard, row.conditions
+    return msgspec.structs.replace(
+        body,
+        stop_price=asked.stop_ticks * terms.tick_minor or None,
+        display_quantity=asked.peak_lots * terms.lot_units or None,
+        min_quantity=asked.minimum_lots * terms.lot_units or None,
+        expires_at=rfc3339(moment_of(asked.expires_us)) if asked.expires_us else None,
         oco=None if guard is None else _guard_answer(guard, terms),
         cancel_reason=cancel_reason(row.entry_state, row.entry_state, row.cause),
     )
-    return Answer(command.id, 201, msgspec.json.encode(body), replayed)
 
 
 def cancel_reason(entry_state: int, state: int, cause: int) -> str | None:
@@ -253,7 +264,7 @@ def cancel_answer(
         market=terms.code,
         status=STATES[OrderState.CANCELLED],
     )
-    return Answer(command.id, 200, msgspec.json.encode(body), replayed)
+    return Answer(command.id, 200, _encode(body), replayed)
 
 
 def refused_answer(

@@ -29,8 +29,7 @@ from orderbook.memory import Memory
 from orderbook.outcome import Outcome
 from orderbook.paying import STRIDE, NeedsTransaction, Paying, Telling, holds_of, take_back
 from orderbook.plans import (
-    AmendPlan,
-    PlacePlan,
+    MAY_HALT,
     Plan,
     first_part,
     plans_of,
@@ -220,7 +219,7 @@ class Batch:
                 take_back(self._plans[first:])
                 del self._plans[first:]
                 return
-            if isinstance(plan, PlacePlan | AmendPlan) and plan.halts:
+            if isinstance(plan, MAY_HALT) and plan.halts:
                 room = -1
             else:
                 room = self._match_stops(plan, room)

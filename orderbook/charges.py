@@ -209,7 +209,7 @@ def _leg_item(leg: Leg, trading: Trading, memory: Memory, *, from_hold: bool = F
 
 def _hold_item(step: Step, lots: int, memory: Memory) -> Hold:
     order, trading = step.order, step.trading
-    pays, _ = trading.sides_of(Side(order.side))
+    pays, _ = trading.sides_of(order.side)
     amount = reserve(trading.terms, order.side, order.price_ticks, lots)
     if isinstance(step, NewStep) and step.guard_report and step.guard_report.resting_lots:
         assert step.guard is not None

@@ -10,7 +10,7 @@ from edge.postgres import array, uuid_array
 from orderbook.instructions import Place, SelfTrade, Side, TimeInForce
 from orderbook.memory import Memory
 from orderbook.outcome import Outcome
-from orderbook.plans import AmendPlan, CancelAllPlan, CancelPlan, PlacePlan, Plan
+from orderbook.plans import NAMED, AmendPlan, CancelAllPlan, CancelPlan, PlacePlan, Plan
 from orderbook.rows import NewOrder, OrderChange, StoredOrder
 from sequencer.commands import Answer
 
@@ -57,7 +57,7 @@ class Known:
     def ask(self, journey: Journey, plans: Sequence[Plan | Answer]) -> None:
         """Ask which orders the batch's client order ids name already, and for those to change."""
         for plan in plans:
-            if isinstance(plan, PlacePlan | AmendPlan | CancelPlan) and plan.digest is not None:
+            if isinstance(plan, NAMED) and plan.digest is not None:
                 self._digests.append(plan.digest)
             if isinstance(plan, CancelPlan) and not plan.trading.book.is_live(plan.order_id):
                 self._ids.add(plan.order_id)
@@ -77,7 +77,7 @@ class Known:
         for plan in plans:
             if isinstance(plan, AmendPlan):
                 return False
-            if isinstance(plan, PlacePlan | CancelPlan) and plan.digest is not None:
+            if isinstance(plan, NAMED) and plan.digest is not None:
                 if plan.digest in placed:
                     self.named[plan.digest] = placed[plan.digest]
                 elif isinstance(plan, CancelPlan):

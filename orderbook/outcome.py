@@ -253,7 +253,7 @@ class Outcome:
             row.hold_id = hold_id
             self._set_hold(row.id, row.user_id, row.market_id, hold_id)
             if not row.conditions.stop_ticks:
-                self.levels.add((row.market_id, Side(row.side), row.price_ticks))
+                self.levels.add((row.market_id, plan.order.side, row.price_ticks))
             self._expose(plan.trading, row.user_id, 1, row.price_ticks, report.resting_lots)
             if row.key_id in self._memory.watched:
                 self._memory.watched[row.key_id].append((row.market_id, row.id))

@@ -32,6 +32,7 @@ from orderbook.memory import Memory, Trading
 from orderbook.models import OrderState
 from orderbook.outcome import Outcome
 from orderbook.plans import (
+    MAY_HALT,
     AmendPlan,
     CancelAllPlan,
     CancelPlan,
@@ -141,7 +142,7 @@ class Paying:
                 told_all.append(told)
             if isinstance(plan, Answer):
                 continue
-            if isinstance(plan, PlacePlan | AmendPlan) and plan.halts and self._halts(plan):
+            if isinstance(plan, MAY_HALT) and plan.halts and self._halts(plan):
                 self._is_full = True
             elif plan.report is not None:
                 self._settle_stops(plan)

@@ -240,6 +240,9 @@ class StopsPlan(msgspec.Struct, eq=False):
         return []
 
 
+MAY_HALT = (PlacePlan, AmendPlan)
+NAMED = (PlacePlan, AmendPlan, CancelPlan)
+"""As tuples: a union is put together anew wherever it is spelt out, in the midst of a batch."""
 CommandPlan = PlacePlan | AmendPlan | CancelPlan | CancelAllPlan
 Plan = CommandPlan | StopsPlan
 Part = Plan | Step

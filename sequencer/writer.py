@@ -150,9 +150,13 @@ class Writer:
         decided = self._decided(commands)
         if decided is None:
             return False
-        if self._land(decided):
-            position = self._stream.position(decided.count)
-            self._flight = self._session.take_off(decided, position)
+        earlier = self._flight
+        if self._has_landed(decided):
+            try:
+                count = decided.count + (earlier.decided.count if earlier else 0)
+                self._flight = self._session.take_off(decided, self._stream.position(count))
+            finally:
+                self._tell(earlier)
         return True
 
     def _decided(self, commands: Sequence[Command]) -> Decided | None:
@@ -165,8 +169,18 @@ class Writer:
             self._is_wary = True
             return None
 
-    def _land(self, following: Decided | None = None) -> bool:
-        """Wait until the batch under way is durable, if there is one, and answer it.
+    def _land(self) -> None:
+        """Wait until the batch under way is durable, if there is one, and answer it."""
+        flight = self._flight
+        if self._has_landed():
+            self._tell(flight)
+
+    def _tell(self, flight: Flight | None) -> None:
+        if flight is not None:
+            self._done(flight.answers())
+
+    def _has_landed(self, following: Decided | None = None) -> bool:
+        """Wait until the batch under way is durable, if there is one.
 
         False if it failed: then it never happened, nor what was decided after it.
         """
@@ -185,7 +199,6 @@ class Writer:
             logger.warning("shard %s: to be decided anew: %s", self._session.shard, error)
             return False
         flight.decided.committed()
-        self._done(flight.answers())
         return True
 
     # -- one that takes a transaction --------------------------------------------------
