@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge.ids import first_id
-from edge.journey import Answered, Journey
+from edge.journey import Journey
 from live.outbox import record_on
 from orderbook import paying
 from orderbook.deeds import Deed
@@ -41,7 +41,7 @@ from orderbook.steps import (
 )
 from sequencer.commands import Answer, Command
 from sequencer.engine import NOTHING, Meanwhile
-from wallet.door import Foreseen, Foresight, Posting, locked, write_to
+from wallet.door import NEXT_SEQUENCE, Foreseen, Foresight, Posting, locked, write_to
 
 
 class Batch:
@@ -110,44 +110,47 @@ class Batch:
             self._settle_all(is_ahead=True)
         except NeedsTransaction:
             return None
+        self.foreseen.decided()
         # All is decided. Else each batch would keep the one before, while orders pour in.
         self._earlier, self._meanwhile = None, NOTHING
         self._known.forget_earlier()
         return self._written()
 
     def _foresee(self) -> Foreseen:
-        """Match the batch, and read what it touches and what its names mean: in one journey.
+        """Match the batch, and know what it touches and what its names mean.
 
-        In two, if orders that it asks to change must be known before it can be matched.
+        The names are looked up while it is matched, unless orders that it asks to change must be
+        known before. What it touches was mostly seen before; else it is read.
         """
-        journey = Journey()
+        self._gate.bar()
         is_known = self._known.take_over(self._plans)
-        if not is_known:
-            self._ask(journey)
-            self._hear(journey.run(self._meanwhile.idle))
-            journey = Journey()
-        self._match_all()
-        foresight = Foresight(*self._touched(), self._earlier.foreseen if self._earlier else None)
-        foresight.ask(journey)
-        if not is_known:
-            return foresight.hear(*journey.run(self._meanwhile.idle))
-        self._ask(journey)
-        drawn, read, held, *known = journey.run(self._meanwhile.idle)
-        if self._hear(known):
-            # An order that seemed new is an old one asked for again.
-            raise NeedsTransaction
-        return foresight.hear(drawn, read, held)
-
-    def _ask(self, journey: Journey) -> None:
+        journey = Journey()
         self._memory.ask(journey)
+        journey.add(NEXT_SEQUENCE)
         self._known.ask(journey, self._plans)
-
-    def _hear(self, answers: list[Answered]) -> bool:
-        """Take in what was asked; say whether names turned out to be known that were not."""
-        changed, *known = answers
+        changed, drawn, *named = journey.run(self._match_meanwhile if is_known else self._idle)
         if self._memory.is_stale(changed):
             raise NeedsTransaction
-        return self._known.hear(*known)
+        is_surprised = self._known.hear(*named)
+        if not is_known:
+            self._match_ahead()
+        elif is_surprised:
+            # An order that seemed new is an old one asked for again.
+            raise NeedsTransaction
+        foresight = Foresight(*self._touched(), self._memory.seen)
+        if foresight.is_blind:
+            journey = Journey()
+            foresight.ask(journey)
+            foresight.hear(*journey.run(self._idle))
+        [[sequence]] = drawn.fetchall()
+        return foresight.foreseen(sequence)
+
+    def _match_meanwhile(self) -> None:
+        self._idle()
+        self._match_ahead()
+
+    def _idle(self) -> None:
+        self._meanwhile.idle()
 
     @property
     def foreseen(self) -> Foreseen:

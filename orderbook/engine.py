@@ -57,6 +57,7 @@ class Ahead:
     def rolled_back(self) -> None:
         """The batch never happened, nor any after it."""
         self.batch.outcome.take_back()
+        self._engine.memory.seen.clear()
         self._engine.ended(self)
 
 
@@ -93,6 +94,7 @@ class MarketEngine:
 
     def execute(self, commands: Sequence[Command], /) -> list[Answer]:
         """Decide and write a batch, what is due before it; see `orderbook.batch`."""
+        self.memory.seen.clear()
         self.memory.refresh()
         now_us = self._now_us()
         self.agenda.look(now_us)
@@ -144,18 +146,24 @@ class MarketEngine:
         if due_us and due_us <= now_us:
             return None
         earlier = self._ahead.batch if self._ahead else None
+        self.memory.seen.bound(earlier.foreseen.ledger if earlier else None)
         batch_id = self._batch_id(now_us)
         batch = Batch(self.memory, commands, batch_id, now_us=now_us, earlier=earlier)
         try:
             journey = batch.decide(meanwhile)
         except BaseException:
-            batch.outcome.take_back()
+            self._forget(batch)
             raise
         if journey is None:
-            batch.outcome.take_back()
+            self._forget(batch)
             return None
         self._ahead = Ahead(self, batch, journey)
         return self._ahead
+
+    def _forget(self, batch: Batch) -> None:
+        """The batch was not decided to its end."""
+        batch.outcome.take_back()
+        self.memory.seen.clear()
 
     def ended(self, ahead: Ahead) -> None:
         """A batch that was decided ahead is durable, or taken back."""

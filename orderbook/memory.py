@@ -37,6 +37,7 @@ from orderbook.models import Market, TradingLimit
 from orderbook.pairs import place_pair
 from orderbook.stops import stop_ticks_of
 from wallet.accounts import FEES, Purpose, open_accounts
+from wallet.door import Seen
 from wallet.models import AssetRules
 from wallet.ownership_rules import FREE
 
@@ -231,7 +232,8 @@ def terms_of(market: Market) -> Terms:
 class Memory:
     """The markets of one shard, the hold behind each live order, whose it is, and account ids.
 
-    `orders_of` says of each person with live orders which these are, and of which market.
+    `orders_of` says of each person with live orders which these are, and of which market;
+    `seen` what the ledger's accounts and holds were like.
     """
 
     def __init__(self, shard: int) -> None:
@@ -245,6 +247,7 @@ class Memory:
         self.has_instructions = False
         self.sequence = 0
         self.newest_order_id = 0
+        self.seen = Seen()
         self._accounts: dict[tuple[int, int], int] = {}
         self._revision = 0
 
@@ -254,6 +257,7 @@ class Memory:
         self.hold_of.clear()
         self.orders_of.clear()
         self._accounts.clear()
+        self.seen.clear()
         self.exposure.clear()
         self.watched.clear()
         self._revision = 0

@@ -7,8 +7,9 @@ yields a `Posting`. `Posting.apply()` decides chains of items by the rules of
 whatever the number of rows. Nothing is written a row at a time and no balance is ever a SUM.
 
 The order engine decides ahead, while PostgreSQL still writes what it decided before:
-a `Foresight` gives a `Posting` on accounts that are read and not locked. `lock_unchanged()`
-locks them when they are to be written, and nothing is if anybody has changed one since.
+a `Foresight` gives a `Posting` on accounts as they were last seen, which are not locked.
+`lock_unchanged()` locks them when they are to be written, and nothing is if anybody has
+changed one since.
 
 The caller owns the transaction and passes through the door once in it: two passes could
 wait for each other's locks. `wallet.actions.post` is the everyday way in; the order
@@ -122,39 +123,64 @@ class Posting:
         return self.ledger.apply(chain)
 
 
-class Foreseen(Posting):
-    """A pass on accounts that are not locked yet.
+class Seen:
+    """Accounts and holds as one writer last knew them, so that it need not read them each time.
 
-    `versions` says of each account which transaction wrote it as it is known here: its `xmin`,
-    which PostgreSQL gives every version of a row. `earlier` is the pass before, which is
-    perhaps not committed yet; `xid` is this one's own transaction, once it is under way.
+    They are as they were read, or as a pass that was decided on them leaves them, be it under
+    way still. `versions` says which transaction wrote the account as it is known here: its
+    `xmin`, which PostgreSQL gives every version of a row. By it whatever anybody else has
+    changed is found out when the accounts are locked (`lock_unchanged`); then all of this is to
+    be forgotten (`clear`), as after a pass that came to nothing. Whoever changes a hold changes
+    its account, and a hold is here only with its account.
     """
 
-    def __init__(
-        self, ledger: Ledger, batch: int, versions: dict[int, int], earlier: Foreseen | None
-    ) -> None:
+    MOST = 200_000
+    """So many are known at most, some 30 MB."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[int, Account] = {}
+        self.holds: dict[int, HeldFunds] = {}
+        self.versions: dict[int, int] = {}
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.accounts.clear()
+        self.holds.clear()
+        self.versions.clear()
+
+    def bound(self, latest: Ledger | None) -> None:
+        """Forget what there is too much of, all but the latest pass, which is perhaps under way."""
+        if len(self.accounts) + len(self.holds) <= self.MOST:
+            return
+        self.accounts = dict(latest.accounts) if latest else {}
+        self.holds = dict(latest.holds) if latest else {}
+        self.versions = {id: self.versions[id] for id in self.accounts}
+
+
+class Foreseen(Posting):
+    """A pass on accounts that are not locked yet, as `seen` knows them."""
+
+    def __init__(self, ledger: Ledger, batch: int, seen: Seen) -> None:
         super().__init__(ledger, batch)
-        self._versions = versions
-        self._earlier = earlier
-        self.xid = 0
+        self._seen = seen
 
-    def version(self, account_id: int) -> int:
-        """Which transaction wrote the account, before this pass. The earlier one is committed."""
-        if account_id in self._versions:
-            return self._versions[account_id]
-        assert self._earlier is not None and self._earlier.xid
-        return self._earlier.version_after(account_id)
+    def versions(self, account_ids: Iterable[int]) -> list[int]:
+        """Which transactions wrote the accounts. The pass before this one is committed."""
+        return [self._seen.versions[id] for id in account_ids]
 
-    def version_after(self, account_id: int) -> int:
-        """Which transaction wrote the account, this pass included."""
-        is_written = self.ledger.transfers and account_id in self.ledger.touched_account_ids
-        return self.xid if is_written else self.version(account_id)
+    def decided(self) -> None:
+        """The next pass may build on this one."""
+        ledger = self.ledger
+        self._seen.holds.update((id, ledger.holds[id]) for id in ledger.new_hold_ids)
 
     def left(self, xid: int) -> None:
-        """The pass is under way in this transaction: the one before is not needed any more."""
-        self.xid = xid
-        self._versions = {id: self.version(id) for id in self.ledger.accounts}
-        self._earlier = None
+        """The pass was written, by this transaction."""
+        ledger, seen = self.ledger, self._seen
+        if ledger.transfers:
+            seen.versions.update(dict.fromkeys(ledger.touched_account_ids, xid))
+        for hold_id in ledger.touched_hold_ids:
+            if not ledger.holds[hold_id].remaining:
+                seen.holds.pop(hold_id, None)
 
 
 @contextmanager
@@ -222,39 +248,43 @@ def _used(found: Answered) -> Used:
 
 
 class Foresight:
-    """Reads accounts and holds to decide on them ahead, outside a transaction, locking nothing.
+    """What accounts and holds a pass needs that is to be decided ahead, locking nothing.
 
-    What `earlier` decided on is taken as it leaves it: it may be under way still. All of
-    it is checked when it is locked (`lock_unchanged`).
+    What is not seen yet is read: outside a transaction, and checked when it is locked
+    (`lock_unchanged`).
     """
 
-    def __init__(self, account_ids: set[int], hold_ids: set[int], earlier: Foreseen | None) -> None:
-        self._earlier = earlier
-        self._accounts: dict[int, Account] = {}
-        self._holds: dict[int, HeldFunds] = {}
-        if earlier is not None:
-            before = earlier.ledger
-            shared = account_ids & before.accounts.keys()
-            self._accounts = {id: before.accounts[id] for id in shared}
-            self._holds = {id: before.holds[id] for id in hold_ids & before.holds.keys()}
-        self._missing = (account_ids - self._accounts.keys(), hold_ids - self._holds.keys())
+    def __init__(self, account_ids: set[int], hold_ids: set[int], seen: Seen) -> None:
+        self._ids = (account_ids, hold_ids)
+        self._seen = seen
+        self._missing = (account_ids - seen.accounts.keys(), hold_ids - seen.holds.keys())
+
+    @property
+    def is_blind(self) -> bool:
+        """Say whether anything is to be read first."""
+        return any(self._missing)
 
     def ask(self, journey: Journey) -> None:
-        """Put on a journey what is to be read: three statements."""
-        journey.add(NEXT_SEQUENCE)
+        """Put on a journey what is to be read: two statements."""
         # Accounts before holds: whoever changes a hold changes its account, so a hold that is
         # newer than its account here is found out when the account is locked.
         journey.add(READ_ACCOUNTS, array(self._missing[0]))
         journey.add(READ_HOLDS, array(self._missing[1]))
 
-    def hear(self, drawn: Answered, read: Answered, held: Answered) -> Foreseen:
+    def hear(self, read: Answered, held: Answered) -> None:
         """Take in the answers."""
-        rows = read.fetchall()
-        self._accounts |= {row[0]: Account(*row[:-1]) for row in rows}
-        self._holds |= {row[0]: HeldFunds(*row) for row in held.fetchall()}
-        [[sequence]] = drawn.fetchall()
-        ledger, batch = _ledger(self._accounts, self._holds, sequence, None)
-        return Foreseen(ledger, batch, {row[0]: row[-1] for row in rows}, self._earlier)
+        seen = self._seen
+        for *account, version in read.fetchall():
+            seen.accounts[account[0]] = Account(*account)
+            seen.versions[account[0]] = version
+        seen.holds.update((row[0], HeldFunds(*row)) for row in held.fetchall())
+
+    def foreseen(self, sequence: int) -> Foreseen:
+        """Begin the pass. `sequence` is the next of NEXT_SEQUENCE."""
+        seen = self._seen
+        accounts = {id: seen.accounts[id] for id in self._ids[0] & seen.accounts.keys()}
+        holds = {id: seen.holds[id] for id in self._ids[1] & seen.holds.keys()}
+        return Foreseen(*_ledger(accounts, holds, sequence, None), seen)
 
 
 def lock_unchanged(journey: Journey, posting: Foreseen) -> None:
@@ -264,8 +294,7 @@ def lock_unchanged(journey: Journey, posting: Foreseen) -> None:
     must be committed. Where an account has changed the journey ends, by `Unexpected(MOVED)`.
     """
     ids = sorted(posting.ledger.accounts)
-    versions = array(posting.version(id) for id in ids)
-    journey.add(LOCK_UNCHANGED, array(ids), versions, len(ids))
+    journey.add(LOCK_UNCHANGED, array(ids), array(posting.versions(ids)), len(ids))
 
 
 def _accounts_of_holds(hold_ids: list[int]) -> Iterator[int]:
