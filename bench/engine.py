@@ -13,9 +13,10 @@ import statistics
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from typing import NamedTuple
 
 import msgspec
 
@@ -127,54 +128,74 @@ class Flow:
             self._open.append((int(answer["order_id"]), command.user_id))
 
 
+class Round(NamedTuple):
+    """So many batches of one size, and how long they took."""
+
+    size: int
+    seconds_in_all: float
+    seconds_each: list[float]
+
+    @property
+    def per_s(self) -> float:
+        return self.size * len(self.seconds_each) / self.seconds_in_all
+
+
 class Feed:
     """A `CommandStream` that hands out prepared batches, one for each read, and times them.
 
-    What it costs to make commands, and Redis, are not measured: they are the gateway's.
+    What it costs to make commands, and Redis, are not measured: they are the gateway's. The
+    commands of a round are made before its clock runs, once the round before is answered.
     """
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, rounds: Iterable[tuple[int, int]]) -> None:
         self.writer: Writer
-        self.seconds_each: list[float] = []
-        self.seconds_in_all = 0.0
+        self.done: list[Round] = []
         self._flow = flow
+        self._rounds = deque(rounds)
+        self._size = 0
         self._ahead: deque[list[Command]] = deque()
         self._taken: deque[Command] = deque()
         self._started: deque[float] = deque()
         self._answered: list[tuple[Command, bytes]] = []
+        self._seconds_each: list[float] = []
         self._begun_s = 0.0
-
-    def prepare(self, size: int, count: int) -> None:
-        """Make so many batches of this size, before the clock runs."""
-        self._ahead = deque(self._flow.commands(size) for _ in range(count))
-        self.seconds_each.clear()
 
     def read(self, limit: int, *, wait_s: float, after: int = 0) -> list[Command]:
         if len(self._taken) <= after:
             if not self._ahead:
-                if not after:
-                    self.writer.stop()
-                return []
-            self._begun_s = self._begun_s or time.perf_counter()
+                if after or not self._begin():
+                    return []
             self._started.append(time.perf_counter())
             self._taken += self._ahead.popleft()
         return list(islice(self._taken, after, None))
+
+    def _begin(self) -> bool:
+        """Make the commands of the next round; False if there is none."""
+        for command, body in self._answered:
+            self._flow.learn(command, body)
+        self._answered.clear()
+        if not self._rounds:
+            self.writer.stop()
+            return False
+        self._size, count = self._rounds.popleft()
+        self._ahead = deque(self._flow.commands(self._size) for _ in range(count))
+        self._seconds_each = []
+        self._begun_s = time.perf_counter()
+        return True
 
     def position(self, count: int) -> str:
         return "bench"
 
     def acknowledge(self, answers: Sequence[Answer]) -> None:
         now_s = time.perf_counter()
-        self.seconds_each.append(now_s - self._started.popleft())
-        self.seconds_in_all = now_s - self._begun_s
+        self._seconds_each.append(now_s - self._started.popleft())
         for answer in answers:
             self._answered.append((self._taken.popleft(), answer.body))
+        if not self._taken and not self._ahead:
+            self.done.append(Round(self._size, now_s - self._begun_s, self._seconds_each))
 
     def flush(self) -> None:
-        self._begun_s = 0.0
-        for command, body in self._answered:
-            self._flow.learn(command, body)
-        self._answered.clear()
+        """Nothing is put aside."""
 
 
 class Bench:
@@ -184,32 +205,35 @@ class Bench:
         self.flow = Flow()
         self.engine = MarketEngine(self.flow.market.shard)
 
-    def run(self, size: int, count: int) -> tuple[float, float]:
-        """Decide and commit batches: orders a second, and the median seconds of one batch."""
-        feed = Feed(self.flow)
-        feed.prepare(size, count)
+    def run(self, rounds: Iterable[tuple[int, int]]) -> list[Round]:
+        """Decide and commit batches in rounds of (commands a batch, batches), by one writer."""
+        feed = Feed(self.flow, rounds)
         session = Session(self.flow.market.shard)
         feed.writer = Writer(stream=feed, engine=self.engine, session=session)
         feed.writer.run()
-        return size * count / feed.seconds_in_all, statistics.median(feed.seconds_each)
+        return feed.done
 
 
 def measure() -> dict[str, float]:
     """Durable orders a second in batches of 512, 64 and 1 (the baseline), and rebuilding."""
     bench = Bench()
-    bench.run(512, WARM_UP_BATCHES)
-    found = {
-        size: [bench.run(size, count) for _ in range(ROUNDS)] for size, count in BATCHES.items()
+    _, *done = bench.run(
+        [(512, WARM_UP_BATCHES), *(each for each in BATCHES.items() for _ in range(ROUNDS))]
+    )
+    found = {size: [each for each in done if each.size == size] for size in BATCHES}
+    rates = {size: statistics.median(each.per_s for each in found[size]) for size in BATCHES}
+    took = {
+        size: statistics.median(s for each in found[size] for s in each.seconds_each)
+        for size in BATCHES
     }
-    rates = {size: statistics.median(rate for rate, _ in runs) for size, runs in found.items()}
     with timed() as rebuild:
         MarketEngine(bench.flow.market.shard).load()
     waiting = len(bench.engine.memory.hold_of)
     return {
         "engine.durable_orders_per_s": rates[512],
-        "engine.batch512_p50_ms": statistics.median(each for _, each in found[512]) * 1000,
+        "engine.batch512_p50_ms": took[512] * 1000,
         "engine.batch64_orders_per_s": rates[64],
-        "engine.batch64_p50_ms": statistics.median(each for _, each in found[64]) * 1000,
+        "engine.batch64_p50_ms": took[64] * 1000,
         "engine.single_orders_per_s": rates[1],
         "engine.rebuild_orders_per_s": waiting / rebuild[0],
     }

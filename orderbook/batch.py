@@ -247,21 +247,21 @@ class Batch:
 
     def _touched(self) -> tuple[set[int], set[int]]:
         """Find (or open) the accounts that matched plans touch, and the holds of their makers."""
-        pairs: list[tuple[int, int]] = []
+        pairs: set[tuple[int, int]] = set()
         account_ids: set[int] = set()
         hold_ids: set[int] = set()
         for deed in self._deeds:
-            pairs.extend(deed.wallets())
+            pairs.update(deed.wallets())
             account_ids.update(deed.fee_accounts())
             hold_ids.update(self._memory.hold_of[order_id] for order_id in deed.orders())
         for plan in self._plans:
             if isinstance(plan, Answer) or plan.report is None:
                 continue
             for part in (plan, *plan.stops):
-                pairs.extend(part.wallets())
+                pairs.update(part.wallets())
                 hold_ids.update(holds_of(part, self._memory))
                 if part.report is not None and part.report.fills:
                     account_ids.add(plan.trading.fee_account_id)
-        self.outcome.accounts_known = self._memory.know_accounts(pairs)
-        account_ids.update(self._memory.account(*pair) for pair in pairs)
+        ids, self.outcome.accounts_known = self._memory.know_accounts(pairs)
+        account_ids.update(ids)
         return account_ids, hold_ids

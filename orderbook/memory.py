@@ -6,7 +6,7 @@ been committed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -418,18 +418,21 @@ class Memory:
         """The id of a person's wallet for an asset, if it is known here."""
         return self._accounts.get((user_id, asset_id))
 
-    def know_accounts(self, wanted: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Find, or open, the wallets of (person, asset); answer those that were not known.
+    def know_accounts(
+        self, wanted: Collection[tuple[int, int]]
+    ) -> tuple[list[int], list[tuple[int, int]]]:
+        """Find, or open, the wallets of (person, asset); answer also those that were not known.
 
-        Inside the batch's transaction: if that fails, `forget_accounts` what was answered.
+        Inside the batch's transaction: if that fails, `forget_accounts` what was not known.
         """
-        missing = [pair for pair in dict.fromkeys(wanted) if pair not in self._accounts]
+        known = self._accounts
+        missing = [pair for pair in wanted if pair not in known]
         if missing:
             found = open_accounts(Purpose(user_id, asset_id) for user_id, asset_id in missing)
             for purpose, account_id in found.items():
                 assert purpose.owner_id is not None
-                self._accounts[purpose.owner_id, purpose.asset_id] = account_id
-        return missing
+                known[purpose.owner_id, purpose.asset_id] = account_id
+        return [known[pair] for pair in wanted], missing
 
     def forget_accounts(self, pairs: Iterable[tuple[int, int]]) -> None:
         """The transaction that opened these failed: they may not exist."""

@@ -257,7 +257,12 @@ class Foresight:
     def __init__(self, account_ids: set[int], hold_ids: set[int], seen: Seen) -> None:
         self._ids = (account_ids, hold_ids)
         self._seen = seen
-        self._missing = (account_ids - seen.accounts.keys(), hold_ids - seen.holds.keys())
+        # Not by subtracting all that was seen: that would walk through it each time.
+        accounts, holds = seen.accounts, seen.holds
+        self._missing = (
+            [id for id in account_ids if id not in accounts],
+            [id for id in hold_ids if id not in holds],
+        )
 
     @property
     def is_blind(self) -> bool:
@@ -282,8 +287,8 @@ class Foresight:
     def foreseen(self, sequence: int) -> Foreseen:
         """Begin the pass. `sequence` is the next of NEXT_SEQUENCE."""
         seen = self._seen
-        accounts = {id: seen.accounts[id] for id in self._ids[0] & seen.accounts.keys()}
-        holds = {id: seen.holds[id] for id in self._ids[1] & seen.holds.keys()}
+        accounts = {id: known for id in self._ids[0] if (known := seen.accounts.get(id))}
+        holds = {id: hold for id in self._ids[1] if (hold := seen.holds.get(id))}
         return Foreseen(*_ledger(accounts, holds, sequence, None), seen)
 
 
