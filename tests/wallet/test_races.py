@@ -66,9 +66,15 @@ def without_constraint(table: str, name: str, again: str) -> Iterator[None]:
             cursor.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} {again}")
 
 
-def race(batches: Sequence[list[Item]]) -> list[list[Result]]:
-    """Post each batch from a thread of its own; none may raise."""
+def race(batches: Sequence[list[Item]], *, may_deadlock: bool = False) -> list[list[Result]]:
+    """Post each batch from a thread of its own; none may raise.
+
+    Without the door's locks, which are in one order, some may wait for each other: those did
+    nothing.
+    """
     told = at_once([partial(post, batch) for batch in batches])
+    if may_deadlock:
+        told = [[] if "deadlock" in str(each) else each for each in told]
     results = [each for each in told if isinstance(each, list)]
     assert len(results) == len(batches), Counter(map(repr, told))
     return results
@@ -197,7 +203,7 @@ def test_control_without_the_lock_a_hold_ends_more_than_once(
 # -- reversal against spend -------------------------------------------------------------------
 
 
-def reverse_and_spend() -> tuple[Books, list[int]]:
+def reverse_and_spend(*, may_deadlock: bool = False) -> tuple[Books, list[int]]:
     """Ten people get 50 each; each spends it while the grant is taken back."""
     books = Books()
     books.open("shop")
@@ -209,7 +215,7 @@ def reverse_and_spend() -> tuple[Books, list[int]]:
     for name, grant in zip(names, grants, strict=True):
         batches.append([books.transfer(name, "shop", 50)])
         batches.append([reversal_of(TransferRow.objects.get(pk=grant))])
-    results = race(batches)
+    results = race(batches, may_deadlock=may_deadlock)
     return books, [winners(results[n : n + 2]) for n in range(0, 20, 2)]
 
 
@@ -224,7 +230,7 @@ def test_control_without_the_lock_money_is_spent_and_taken_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     without_lock(monkeypatch)
-    _, won = reverse_and_spend()
+    _, won = reverse_and_spend(may_deadlock=True)
     assert 2 in won
 
 
