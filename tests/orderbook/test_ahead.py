@@ -195,6 +195,66 @@ def test_a_wallet_that_changed_since_leaves_nothing_written(sky: Sky) -> None:
     assert adds_up(venue)
 
 
+def seen_and_moved(sky: Sky) -> Flight:
+    """Bea gives all she has away after her wallet was seen; then it is decided that she buys."""
+    venue = sky.venue
+    sky.fly(venue.place("sam", "sell", 1000, 100), venue.place("bea", "buy", 1, 1, cid="seen"))
+    sky.fly(venue.cancel("bea", cid="seen"))
+    give(venue, "bea", "ben", 100_000)
+    return sky.take_off(sky.decide(venue.place("bea", "buy", 1000, 99)))
+
+
+def test_a_wallet_that_changed_since_it_was_seen_leaves_nothing_written(sky: Sky) -> None:
+    venue, flight = sky.venue, seen_and_moved(sky)
+    with pytest.raises(Unexpected):
+        sky.session.land(flight)
+    flight.decided.rolled_back()
+    [refused] = sky.fly(venue.place("bea", "buy", 1000, 99))
+    assert refused["code"] == "insufficient_funds"
+    settled(venue)
+    assert adds_up(venue)
+
+
+def test_control_without_the_check_what_was_seen_is_spent_twice(
+    sky: Sky, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unchecked = door.LOCK_UNCHANGED.replace("WHERE now = before", "")
+    monkeypatch.setattr(door, "LOCK_UNCHANGED", unchecked)
+    [bought] = sky.land(seen_and_moved(sky))
+    assert bought["status"] == "filled"
+    assert not adds_up(sky.venue)
+
+
+def test_what_was_seen_is_not_read_again(sky: Sky, monkeypatch: pytest.MonkeyPatch) -> None:
+    venue = sky.venue
+    placed = [sky.fly(venue.place("sam", "sell", 5, 4))[0] for _ in range(3)]
+    monkeypatch.setattr(door, "READ_ACCOUNTS", "SELECT 1 / 0")
+    cancelled, again = sky.fly(
+        venue.cancel("sam", placed[0]["order_id"]), venue.place("sam", "sell", 6, 1)
+    )
+    assert (cancelled["status"], again["status"]) == ("cancelled", "open")
+    settled(venue)
+
+
+def test_of_too_much_that_was_seen_only_what_is_under_way_is_kept(
+    sky: Sky, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door.Seen, "MOST", 1)
+    venue, seen = sky.venue, sky.venue.engine.memory.seen
+    sky.fly(venue.place("ben", "buy", 1, 1))
+    flight = sky.take_off(sky.decide(venue.place("sam", "sell", 5, 4)))
+    assert len(seen.holds) == 1
+    for lots in (1, 2, 1):
+        following = sky.decide(venue.place("bea", "buy", 5, lots))
+        sky.land(flight)
+        flight = sky.take_off(following)
+    [bought] = sky.land(flight)
+    assert (bought["status"], bought["filled_quantity"]) == ("filled", 1)
+    assert not seen.holds
+    settled(venue)
+    assert adds_up(venue)
+
+
 def test_control_without_the_check_money_is_spent_twice(
     sky: Sky, monkeypatch: pytest.MonkeyPatch
 ) -> None:
