@@ -57,7 +57,7 @@ class Ahead:
     def rolled_back(self) -> None:
         """The batch never happened, nor any after it."""
         self.batch.outcome.take_back()
-        self._engine.memory.seen.clear()
+        self._engine.memory.seen.failed()
         self._engine.ended(self)
 
 
@@ -146,7 +146,7 @@ class MarketEngine:
         if due_us and due_us <= now_us:
             return None
         earlier = self._ahead.batch if self._ahead else None
-        self.memory.seen.bound(earlier.foreseen.ledger if earlier else None)
+        self.memory.seen.begin(earlier.foreseen.ledger if earlier else None)
         batch_id = self._batch_id(now_us)
         batch = Batch(self.memory, commands, batch_id, now_us=now_us, earlier=earlier)
         try:

@@ -129,32 +129,53 @@ class Seen:
     They are as they were read, or as a pass that was decided on them leaves them, be it under
     way still. `versions` says which transaction wrote the account as it is known here: its
     `xmin`, which PostgreSQL gives every version of a row. By it whatever anybody else has
-    changed is found out when the accounts are locked (`lock_unchanged`); then all of this is to
-    be forgotten (`clear`), as after a pass that came to nothing. Whoever changes a hold changes
-    its account, and a hold is here only with its account.
+    changed is found out when the accounts are locked (`lock_unchanged`). Whoever changes a hold
+    changes its account, and a hold is here only with its account.
+
+    Where people are busy beside the writer, what was seen is soon wrong, and a pass that builds
+    on it comes to nothing. So after one that `failed` nothing is kept from pass to pass for a
+    while, twice as long each time, but for what is under way.
     """
 
     MOST = 200_000
     """So many are known at most, some 30 MB."""
+    FIRST_CAUTION, MOST_CAUTION = 16, 1_024
+    """For so many passes nothing is kept, after a failure and after many."""
 
     def __init__(self) -> None:
         self.accounts: dict[int, Account] = {}
         self.holds: dict[int, HeldFunds] = {}
         self.versions: dict[int, int] = {}
+        self._caution = 0
+        self._cautious_for = 0
+        self._well_for = 0
+
+    def begin(self, latest: Ledger | None) -> None:
+        """A pass begins; the one before it, if there is one, is perhaps under way."""
+        if self._cautious_for:
+            self._cautious_for -= 1
+        else:
+            self._well_for += 1
+            if self._well_for > self.MOST_CAUTION:
+                self._caution = 0
+            if len(self.accounts) + len(self.holds) <= self.MOST:
+                return
+        self.accounts = dict(latest.accounts) if latest else {}
+        self.holds = dict(latest.holds) if latest else {}
+        self.versions = {id: self.versions[id] for id in self.accounts}
+
+    def failed(self) -> None:
+        """A pass came to nothing: somebody has changed what it was decided on."""
+        self.clear()
+        self._well_for = 0
+        self._caution = min(max(2 * self._caution, self.FIRST_CAUTION), self.MOST_CAUTION)
+        self._cautious_for = self._caution
 
     def clear(self) -> None:
         """Forget everything."""
         self.accounts.clear()
         self.holds.clear()
         self.versions.clear()
-
-    def bound(self, latest: Ledger | None) -> None:
-        """Forget what there is too much of, all but the latest pass, which is perhaps under way."""
-        if len(self.accounts) + len(self.holds) <= self.MOST:
-            return
-        self.accounts = dict(latest.accounts) if latest else {}
-        self.holds = dict(latest.holds) if latest else {}
-        self.versions = {id: self.versions[id] for id in self.accounts}
 
 
 class Foreseen(Posting):

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from edge.journey import Unexpected
+from edge.journey import Journey, Unexpected
 from orderbook.actions import instruct
 from orderbook.engine import Ahead
 from orderbook.models import Instruction, Order
@@ -234,6 +234,37 @@ def test_what_was_seen_is_not_read_again(sky: Sky, monkeypatch: pytest.MonkeyPat
     )
     assert (cancelled["status"], again["status"]) == ("cancelled", "open")
     settled(venue)
+
+
+def test_after_a_failure_all_is_read_again_for_a_while(
+    sky: Sky, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door.Seen, "FIRST_CAUTION", 3)
+    venue, reads = sky.venue, count_reads(monkeypatch)
+    flight = seen_and_moved(sky)
+    with pytest.raises(Unexpected):
+        sky.session.land(flight)
+    flight.decided.rolled_back()
+    before = reads()
+    asked = []
+    for price in (1, 2, 3, 4, 5):
+        sky.fly(venue.place("sam", "sell", price, 1))
+        asked.append(reads() - before)
+    assert asked == [1, 2, 3, 3, 3]
+    settled(venue)
+
+
+def count_reads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """Count how often accounts are read to decide ahead."""
+    times: list[int] = []
+    ask = door.Foresight.ask
+
+    def counted(self: door.Foresight, journey: Journey) -> None:
+        times.append(1)
+        ask(self, journey)
+
+    monkeypatch.setattr(door.Foresight, "ask", counted)
+    return lambda: len(times)
 
 
 def test_of_too_much_that_was_seen_only_what_is_under_way_is_kept(
