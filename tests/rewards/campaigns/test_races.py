@@ -97,12 +97,12 @@ def test_control_without_the_lock_on_counters_one_person_gets_several(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.campaign(limits=ONCE)
-    # Not even an INSERT that does nothing: it would wait for whoever is changing the row.
-    bare = "SELECT $1::bigint[], $2::varchar[], $3::varchar[]"
-    monkeypatch.setattr(counting, "LOCK", bare)
-    # The row is there already, so that nothing else makes them wait for one another.
+    # The row is there already, so that nothing else makes them wait for one another: not even
+    # an INSERT that does nothing, which would wait for whoever is changing the row.
     world.claim(world.ann, request=uuid4())
     reversing.reverse(Claim.objects.get().pk, actor=None, reason="control")
+    bare = "SELECT $1::bigint[], $2::varchar[], $3::varchar[]"
+    monkeypatch.setattr(counting, "LOCK", bare)
     decided, pay = threading.Barrier(2), paying.pay
 
     def pay_together(*arguments: Any) -> Any:
