@@ -40,7 +40,7 @@ from typing import Any, Self
 
 import psycopg
 
-from config.embedded import ROOT, Embedded, stop
+from config.embedded import ROOT, Embedded, EmbeddedServerFailed, stop
 from config.guard import Guard, is_running, kill_group
 from config.supervisor.installation import answering
 from config.supervisor.ports import free_ports
@@ -180,8 +180,21 @@ class Scrip:
         self._guard.forget(self._postgres)
 
     def start_postgres(self) -> None:
-        """Start PostgreSQL again, over the same data; returns once it answers."""
-        self._postgres = self._own.start_postgres(self._guard)
+        """Start PostgreSQL again, over the same data; returns once it answers.
+
+        A session that was at work outlives its killed server for a moment: until it is gone,
+        none can be started.
+        """
+        deadline = time.monotonic() + READY_S
+        while True:
+            try:
+                self._postgres = self._own.start_postgres(self._guard)
+            except EmbeddedServerFailed as failed:
+                if "still in use" not in str(failed) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+            else:
+                return
 
     def kill_valkey(self) -> None:
         """Kill Valkey at once: everything in it is lost."""
