@@ -128,6 +128,7 @@ def test_a_flood_through_every_fault_conserves_everything(scrip: Scrip) -> None:
 
 
 @pytest.mark.chaos
+@pytest.mark.timeout(3600)
 def test_a_million_commands_with_fifty_faults(
     scrip: Scrip, capsys: pytest.CaptureFixture[str]
 ) -> None:
