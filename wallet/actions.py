@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-import psycopg
-from django.db import IntegrityError, transaction
-
 from edge.ids import ROWS_PER_BATCH
 from wallet.door import Posting, Used, opened
 from wallet.items import (
@@ -19,10 +16,8 @@ from wallet.items import (
     chains,
     check_item,
 )
+from wallet.once import retried
 from wallet.references import ReferenceRow, digest_of, fingerprint_of, replayed
-
-ATTEMPTS = 3
-"""How often a batch is tried when another batch used one of its references meanwhile."""
 
 
 class BatchTooLarge(ValueError):
@@ -44,17 +39,7 @@ def post(items: Sequence[Item], *, now: datetime | None = None) -> list[Result]:
         raise BatchTooLarge(f"{len(items)} items; one batch holds {ROWS_PER_BATCH}")
     if not items:
         return []
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            with transaction.atomic():
-                return _Batch(items, now).post()
-        except IntegrityError as error:
-            # Another batch used one of our references (or drew our batch id) between our
-            # look and our write: look again.
-            lost_race = isinstance(error.__cause__, psycopg.errors.UniqueViolation)
-            if not lost_race or attempt == ATTEMPTS:
-                raise
-    raise AssertionError("unreachable")
+    return retried(lambda: _Batch(items, now).post())
 
 
 class _Batch:

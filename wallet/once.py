@@ -40,7 +40,10 @@ def apply_once(posting: Posting, item: Item) -> Result:
 
 
 def retried(attempt: Callable[[], Answer]) -> Answer:
-    """Run an attempt in a transaction; again, if another one used its reference meanwhile."""
+    """Run an attempt in a transaction; again, if another one used its reference meanwhile.
+
+    Or drew its batch id: the next attempt looks again.
+    """
     for number in range(1, ATTEMPTS + 1):
         try:
             with transaction.atomic():
