@@ -128,7 +128,9 @@ class Batch:
         self._memory.ask(journey)
         journey.add(NEXT_SEQUENCE)
         self._known.ask(journey, self._plans)
-        changed, drawn, *named = journey.run(self._match_meanwhile if is_known else self._idle)
+        changed, drawn, *named = journey.run(
+            self._match_meanwhile if is_known else self._meanwhile.idle
+        )
         if self._memory.is_stale(changed):
             raise NeedsTransaction
         is_surprised = self._known.hear(*named)
@@ -141,16 +143,13 @@ class Batch:
         if foresight.is_blind:
             journey = Journey()
             foresight.ask(journey)
-            foresight.hear(*journey.run(self._idle))
+            foresight.hear(*journey.run(self._meanwhile.idle))
         [[sequence]] = drawn.fetchall()
         return foresight.foreseen(sequence)
 
     def _match_meanwhile(self) -> None:
-        self._idle()
-        self._match_ahead()
-
-    def _idle(self) -> None:
         self._meanwhile.idle()
+        self._match_ahead()
 
     @property
     def foreseen(self) -> Foreseen:

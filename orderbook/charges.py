@@ -24,10 +24,6 @@ LEG_CODES = {Asset.BASE: Code.TRADE_UNITS.value, Asset.QUOTE: Code.TRADE_PRICE.v
 FEE_CODE = Code.TRADE_FEE.value
 HOLD_CODE = Code.ORDER_HOLD.value
 RELEASE_CODE = Code.RELEASE.value
-_NONE: list[Settlement] = []
-_NOBODY: dict[int, int] = {}
-_NOTHING: dict[int, int] = {}
-"""What a plain order has none of: shared, and never changed."""
 
 
 class Charges(msgspec.Struct, gc=False):
@@ -49,12 +45,8 @@ def charges_of(step: Step, memory: Memory, ledger: Ledger) -> Charges:
 
     If it waits afterwards, its hold is the last item.
     """
-    report = step.report
+    charges, report = Charges(), step.report
     assert report is not None
-    if not step.had_hold and not report.fills and not report.prevented and not report.dropped:
-        # Nearly all: a new order that waits, or that met nobody.
-        return _plain(step, report.resting_lots, memory)
-    charges = Charges()
     if step.had_hold:
         charges.chain.append(release(step.order_id, memory))
     for fill in report.fills:
@@ -66,11 +58,6 @@ def charges_of(step: Step, memory: Memory, ledger: Ledger) -> Charges:
     if report.resting_lots:
         charges.chain.append(_hold_item(step, report.resting_lots, memory))
     return charges
-
-
-def _plain(step: Step, resting_lots: int, memory: Memory) -> Charges:
-    chain: list[Item] = [_hold_item(step, resting_lots, memory)] if resting_lots else []
-    return Charges(chain, _NONE, _NOBODY, _NOTHING)
 
 
 def charges_of_cross(

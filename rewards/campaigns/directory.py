@@ -68,29 +68,28 @@ class Seen(NamedTuple):
     revision: int
 
 
-_kept: dict[int, Compiled] = {}
-_by_code: dict[str, Compiled] = {}
+_kept: dict[str, Compiled] = {}
+"""By the campaign's code."""
 
 
 def remembered(code: str) -> Compiled | None:
     """The compiled form of a campaign as this process has last seen it: perhaps not the latest."""
-    return _by_code.get(code)
+    return _kept.get(code)
 
 
 def compiled(campaigns: Sequence[Row]) -> dict[int, Compiled]:
     """Give the compiled form of campaigns, by id. Reads only those whose revision is new."""
     if len(_kept) + len(campaigns) > MOST_KEPT:
         _kept.clear()
-        _by_code.clear()
     stale = [row for row in campaigns if not _is_fresh(row)]
     if stale:
         _load(stale)
-    return {row.pk: _kept[row.pk] for row in campaigns}
+    return {row.pk: _kept[row.code] for row in campaigns}
 
 
 def _is_fresh(row: Row) -> bool:
-    kept = _kept.get(row.pk)
-    return kept is not None and kept.revision == row.revision and kept.code == row.code
+    kept = _kept.get(row.code)
+    return kept is not None and (kept.id, kept.revision) == (row.pk, row.revision)
 
 
 def _load(rows: Sequence[Row]) -> None:
@@ -108,7 +107,7 @@ def _load(rows: Sequence[Row]) -> None:
             budget.asset_id, budget.account_id
         )
     for row in rows:
-        _kept[row.pk] = _by_code[row.code] = Compiled(
+        _kept[row.code] = Compiled(
             row.pk, row.code, row.revision, tuple(versions[row.pk]), budgets[row.pk]
         )
 
