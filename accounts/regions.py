@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.models import Residence, User
 from edge.audit import record
-from edge.journey import Journey
+from edge.journey import ask
 from edge.postgres import array
 from edge.problems import Refusal
 
@@ -29,9 +29,7 @@ class RegionInvalid(Refusal):
 
 def regions_of(person_ids: Iterable[int]) -> dict[int, str]:
     """Say the regions of people; those of whom nothing is known are left out. One look-up."""
-    journey = Journey()
-    journey.add(REGIONS, array(person_ids))
-    [found] = journey.run()
+    found = ask(REGIONS, array(person_ids))
     return {int(person_id): str(region) for person_id, region in found.fetchall()}
 
 

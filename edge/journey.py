@@ -200,6 +200,14 @@ class Journey:
         return Trip(raw, statements)
 
 
+def ask(statement: str, *parameters: Parameter) -> Answered:
+    """Send one statement alone over Django's connection, prepared, and wait for its answer."""
+    journey = Journey()
+    journey.add(statement, *parameters)
+    [answered] = journey.run()
+    return answered
+
+
 class Trip:
     """A journey under way: sent, and not answered yet. One thread."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from edge.journey import Answered, Journey
+from edge.journey import Answered, Journey, ask
 from edge.postgres import array, uuid_array
 from orderbook.instructions import Place, SelfTrade, Side, TimeInForce
 from orderbook.memory import Memory
@@ -121,10 +121,7 @@ class Known:
     def _read(self, ids: Iterable[int]) -> None:
         missing = {id for id in ids if id and id not in self.stored}
         if missing:
-            journey = Journey()
-            journey.add(STORED_BY_ID, array(missing))
-            [found] = journey.run()
-            self._take_in(found)
+            self._take_in(ask(STORED_BY_ID, array(missing)))
 
     def _take_in(self, found: Answered) -> None:
         self.stored.update((row[0], StoredOrder(*row)) for row in found.fetchall())

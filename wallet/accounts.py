@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from edge.journey import Journey
+from edge.journey import ask
 from edge.postgres import repeated_texts
 from wallet.models import Account, AccountKind, Asset
 
@@ -83,9 +83,7 @@ def find_accounts(purposes: Sequence[Purpose]) -> dict[Purpose, int]:
 
 
 def _ids(statement: str, purposes: Sequence[Purpose]) -> dict[Purpose, int]:
-    journey = Journey()
-    journey.add(statement, *_columns(purposes))
-    [found] = journey.run()
+    found = ask(statement, *_columns(purposes))
     return {Purpose._make(row[:4]): row[4] for row in found.fetchall()}
 
 

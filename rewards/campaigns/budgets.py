@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from edge.journey import Answered, Journey
+from edge.journey import Answered, Journey, ask
 from edge.postgres import array, text_array
 from rewards import units
 from rewards.campaigns.models import Campaign, CampaignBudget
@@ -73,9 +73,7 @@ def release(campaign: Campaign, *, reference: str) -> list[Move]:
 
 def left_in(account_ids: Iterable[int]) -> dict[int, int]:
     """What is left to give in each budget account, without a lock."""
-    journey = Journey()
-    journey.add(LEFT, array(account_ids))
-    return hear_left(*journey.run())
+    return hear_left(ask(LEFT, array(account_ids)))
 
 
 def ask_left(journey: Journey, codes: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
-from edge.journey import Journey
+from edge.journey import Journey, ask
 from edge.postgres import array, repeated_texts
 from rewards.campaigns.deciding import Counter, Counts
 from rewards.campaigns.facts import microseconds
@@ -70,9 +70,7 @@ def locked(counters: Sequence[Counter], own: Counter) -> Counts:
 
 def lock_rows(counters: Collection[Counter]) -> Rows:
     """Lock many counters until the transaction ends, making those that are missing; read them."""
-    journey = Journey()
-    journey.add(LOCK, *_columns(list(counters)))
-    journey.run()
+    ask(LOCK, *_columns(list(counters)))
     return read_rows(counters)
 
 
@@ -95,9 +93,7 @@ def read(counters: Iterable[Counter], own: Counter) -> Counts:
 
 def read_rows(counters: Iterable[Counter]) -> Rows:
     """Read many counters in one statement."""
-    journey = Journey()
-    journey.add(READ, *_columns(list(counters)))
-    [found] = journey.run()
+    found = ask(READ, *_columns(list(counters)))
     return {
         Counter(scope, person, period): (used, recent)
         for person, scope, period, used, recent in found.fetchall()
@@ -124,10 +120,8 @@ def count_down(counters: Sequence[Counter], own: Counter, at: datetime) -> None:
 
 
 def _count(by: int, counters: Sequence[Counter], own: Counter, recent: list[int]) -> None:
-    journey = Journey()
     place = (own.person, own.scope, own.period)
-    journey.add(COUNT, *_columns(counters), by, *place, array(recent))
-    [counted] = journey.run()
+    counted = ask(COUNT, *_columns(counters), by, *place, array(recent))
     assert counted.count == len(counters)
 
 

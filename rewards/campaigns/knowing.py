@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from accounts.models import User
-from edge.journey import Answered, Journey
+from edge.journey import Answered, Journey, ask
 from edge.postgres import array, text_array
 from rewards.campaigns import standings
 from rewards.campaigns.deciding import Referrer
@@ -144,9 +144,7 @@ def _json(text: str | None) -> dict[str, Any]:
 def orders_of(asked: Collection[tuple[int, str]], now: datetime) -> dict[tuple[int, str], Order]:
     """Find orders of people by their keys, those that somebody trusted reported of them."""
     people, keys = array(person for person, _ in asked), text_array(key for _, key in asked)
-    journey = Journey()
-    journey.add(ORDERS, people, keys, now.isoformat())
-    [found] = journey.run()
+    found = ask(ORDERS, people, keys, now.isoformat())
     return {
         (person, key): Order(key=key, asset=asset, amount=amount, is_first=is_first)
         for person, key, asset, amount, is_first in found.fetchall()
