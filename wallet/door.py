@@ -27,7 +27,7 @@ from datetime import UTC, datetime
 from django.db import connection
 
 from edge.ids import batch_at, batch_of, first_id
-from edge.journey import Answered, Journey, Rows
+from edge.journey import Answered, Journey, Rows, ask
 from edge.postgres import array, uuid_array
 from wallet.items import Item, Result
 from wallet.ledger import Account, HeldFunds, Ledger
@@ -165,8 +165,13 @@ class Seen:
         self.versions = {id: self.versions[id] for id in self.accounts}
 
     def failed(self) -> None:
-        """A pass came to nothing: somebody has changed what it was decided on."""
+        """A pass came to nothing: somebody has changed what it was decided on.
+
+        What was decided after it falls with it: that is one failure, not two.
+        """
         self.clear()
+        if self._caution and self._cautious_for == self._caution:
+            return
         self._well_for = 0
         self._caution = min(max(2 * self._caution, self.FIRST_CAUTION), self.MOST_CAUTION)
         self._cautious_for = self._caution
@@ -324,9 +329,7 @@ def lock_unchanged(journey: Journey, posting: Foreseen) -> None:
 
 
 def _accounts_of_holds(hold_ids: list[int]) -> Iterator[int]:
-    journey = Journey()
-    journey.add(HOLD_ACCOUNTS, array(hold_ids))
-    [found] = journey.run()
+    found = ask(HOLD_ACCOUNTS, array(hold_ids))
     return (id for row in found.fetchall() for id in row if id is not None)
 
 

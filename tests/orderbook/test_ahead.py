@@ -50,6 +50,12 @@ class Sky:
         flight.decided.committed()
         return bodies(flight.decided.answers())
 
+    def fall(self, flight: Flight) -> None:
+        """It does not land: what it was decided on has changed."""
+        with pytest.raises(Unexpected):
+            self.session.land(flight)
+        flight.decided.rolled_back()
+
     def fly(self, *commands: Command) -> list[dict[str, Any]]:
         return self.land(self.take_off(self.decide(*commands)))
 
@@ -206,9 +212,7 @@ def seen_and_moved(sky: Sky) -> Flight:
 
 def test_a_wallet_that_changed_since_it_was_seen_leaves_nothing_written(sky: Sky) -> None:
     venue, flight = sky.venue, seen_and_moved(sky)
-    with pytest.raises(Unexpected):
-        sky.session.land(flight)
-    flight.decided.rolled_back()
+    sky.fall(flight)
     [refused] = sky.fly(venue.place("bea", "buy", 1000, 99))
     assert refused["code"] == "insufficient_funds"
     settled(venue)
@@ -242,8 +246,10 @@ def test_after_a_failure_all_is_read_again_for_a_while(
     monkeypatch.setattr(door.Seen, "FIRST_CAUTION", 3)
     venue, reads = sky.venue, count_reads(monkeypatch)
     flight = seen_and_moved(sky)
+    following = sky.decide(venue.place("sam", "sell", 9, 1))
     with pytest.raises(Unexpected):
         sky.session.land(flight)
+    following.rolled_back()
     flight.decided.rolled_back()
     before = reads()
     asked = []
