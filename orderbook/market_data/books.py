@@ -196,7 +196,7 @@ def _rows(statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
 
 
 def changes_after(market: Market, sequence: int) -> QuerySet[BookChange]:
-    """The kept changes after a sequence. Refuses one that is too old, or not made yet."""
+    """The kept changes after a sequence, in order. Refuses one too old, or not made yet."""
     feed = Feed.objects.filter(market=market).first()
     if sequence > (feed.sequence if feed else 0):
         raise SequenceUnknown(sequence=feed.sequence if feed else 0)
@@ -207,4 +207,4 @@ def changes_after(market: Market, sequence: int) -> QuerySet[BookChange]:
         oldest = 1 + (stored.sequence if stored else 0)
     if sequence + 1 < oldest:
         raise ChangesGone(sequence=oldest - 1)
-    return kept.filter(sequence__gt=sequence)
+    return kept.filter(sequence__gt=sequence).order_by("sequence")
