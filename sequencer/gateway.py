@@ -20,6 +20,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from itertools import count
 from typing import Any, Protocol, cast
+from urllib.parse import unquote
 
 import msgspec
 
@@ -42,6 +43,7 @@ from sequencer.routes import (
     RouteTable,
 )
 from sequencer.sender import CommandSender, OutcomeUnknown
+from sequencer.turnstile import Turnstile
 
 logger = logging.getLogger(__name__)
 
@@ -99,13 +101,16 @@ class Gateway:
         self._routes = RouteTable(routes)
         self._authenticator = authenticator
         self._sender = sender
+        sender.on_answers = self._turn
         self._admission = admission
         self._bulk = bulk or bulk_admission()
+        self._lanes = (self._admission, self._bulk)
         self._rate = rate
         self._buckets = Buckets()
         self._guard = guard
         self._pages = tuple((pages or {}).items())
         self._services = (*services, sender)
+        self.turnstile = Turnstile(self._lanes, self._lane_of, self._find_target)
         self._numbers = count()
         self._turn_is_due = False
         self._sweep_is_due = False
@@ -119,10 +124,17 @@ class Gateway:
         except Refusal:
             return None
 
+    def _find_target(self, method: bytes, target: bytes) -> Route | None:
+        found = self.find(method.decode("latin-1"), path_of(target))
+        return found and found[0]
+
+    def _lane_of(self, route: Route) -> Admission:
+        return self._bulk if route.verbs else self._admission
+
     def open(self, exchange: Exchange) -> None:
         """The head has arrived: turn away at once whom nothing can help."""
         route = exchange.route
-        exchange.lane = self._bulk if route.verbs else self._admission
+        exchange.lane = self._lane_of(route)
         if exchange.lane.is_full(route.priority):
             exchange.lane.refuse()
             exchange.turn_away()
@@ -297,7 +309,7 @@ class Gateway:
     def _turn(self) -> None:
         """Once a turn of the event loop, when answers came: learn, and let the next ones go."""
         self._turn_is_due = False
-        for lane in (self._admission, self._bulk):
+        for lane in self._lanes:
             lane.learn()
             for place in lane.ready():
                 self._start(cast(Exchange, place))
@@ -306,7 +318,7 @@ class Gateway:
         """Turn away those who have waited too long in a line."""
         now = time.monotonic()
         self._sweep_is_due = False
-        for lane in (self._admission, self._bulk):
+        for lane in self._lanes:
             for place in lane.overdue(now):
                 cast(Exchange, place).turn_away()
         if self._admission.waiting or self._bulk.waiting:
@@ -364,6 +376,12 @@ class Gateway:
             await send({"type": "lifespan.startup.complete"})
             await receive()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def path_of(target: bytes) -> str:
+    """The path that a request's target names, without its query."""
+    text = target.partition(b"?")[0].decode("latin-1")
+    return unquote(text) if "%" in text else text
 
 
 def _check_content_type(headers: Mapping[bytes, bytes]) -> None:

@@ -14,13 +14,12 @@ import asyncio
 import logging
 from collections import deque
 from typing import Any, ClassVar, cast
-from urllib.parse import unquote
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from edge.problems import Refusal
 from sequencer.exchange import Exchange, whole
-from sequencer.gateway import Gateway, too_large
+from sequencer.gateway import Gateway, path_of, too_large
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +81,7 @@ class GatewayHttp(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._door: Gateway | None = self.app if isinstance(self.app, Gateway) else None
+        self._turnstile = self._door and self._door.turnstile
         self._exchanges: deque[Exchange] = deque()  # not yet answered, oldest first
         self._current: Exchange | None = None  # its body is arriving
         self._parts: list[bytes] = []
@@ -125,6 +125,12 @@ class GatewayHttp(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._is_ending:
             return
+        if self._turnstile is not None and self._is_idle():
+            refusal = self._turnstile.refusal_for(data)
+            if refusal is not None:
+                self._socket.write(refusal)
+                self._deadline = self.loop.time() + KEEP_ALIVE_S
+                return
         super().data_received(data)
         if self._is_in_head and not self._is_ending:
             # What a callback has not seen yet counts as well: a header without an end.
@@ -164,13 +170,10 @@ class GatewayHttp(HttpToolsProtocol):
         if self._head_bytes > LARGEST_HEAD_BYTES:
             self._end_with(headers_too_large())
             return
-        path, _, query = self.url.partition(b"?")
+        path = path_of(self.url)
         found = None
-        if self._door is not None and path.startswith(b"/"):
-            text = path.decode("latin-1")
-            if "%" in text:
-                text = unquote(text)
-            found = self._door.find(self.parser.get_method().decode("latin-1"), text)
+        if self._door is not None:
+            found = self._door.find(self.parser.get_method().decode("latin-1"), path)
         if found is None:
             self._take_the_long_way()
             return
@@ -185,10 +188,10 @@ class GatewayHttp(HttpToolsProtocol):
             Exchange(
                 self,
                 route,
-                path=text,
+                path=path,
                 path_values=path_values,
                 headers=dict(self.headers),
-                query=query,
+                query=self.url.partition(b"?")[2],
                 keep_alive=self.parser.should_keep_alive() and not self.parser.should_upgrade(),
             )
         )
@@ -277,6 +280,16 @@ class GatewayHttp(HttpToolsProtocol):
             self._is_paused = False
             self.flow.resume_reading()
         self._rest()
+
+    def _is_idle(self) -> bool:
+        """Nothing is under way, and what comes next begins a request."""
+        return not (
+            self._is_in_head
+            or self._exchanges
+            or self._current is not None
+            or self.timeout_keep_alive_task is not None
+            or (self.cycle is not None and not self.cycle.response_complete)
+        )
 
     def _rest(self) -> None:
         """With nothing under way, wait for the next request for a while."""

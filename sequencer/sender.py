@@ -72,6 +72,8 @@ class CommandSender(AbstractAsyncContextManager["CommandSender"], Protocol):
 
     gateway: str
     """16 hex digits that no other gateway has ever had."""
+    on_answers: Callable[[], None]
+    """Called when answers have come and each was passed on; what it submits goes out at once."""
 
     @property
     def is_connected(self) -> bool: ...
@@ -116,6 +118,7 @@ class RedisCommandSender:
         backlog_entries: int = BACKLOG_ENTRIES,
     ) -> None:
         self.gateway = secrets.token_hex(8)
+        self.on_answers: Callable[[], None] = lambda: None
         self._url = url
         self.answer_timeout_s = answer_timeout_s
         self._resend_after_s = resend_after_s
@@ -260,6 +263,8 @@ class RedisCommandSender:
             pending = self._pending.pop(answer.command_id, None)
             if pending is not None:
                 pending.on_end(answer)
+        self.on_answers()
+        self._flush()
 
     def _fail(self, command_id: str, *, is_certain: bool = False) -> None:
         """End a command without an answer. Certain: its only copy was never accepted."""

@@ -196,3 +196,30 @@ def test_malformed_http_never_breaks_the_server(serve_gateway: ServeGateway) -> 
     assert set(cut_short) == {b""}
     assert served.process.poll() is None
     assert httpx.get(f"http://127.0.0.1:{served.port}/healthz").json()["in_flight"] == 0
+
+
+def test_who_was_turned_away_may_ask_again_on_the_same_connection(
+    shard: int, serve_gateway: ServeGateway, start_writer: StartWriter
+) -> None:
+    served = serve_gateway(TALLY_LIMIT="1", TALLY_WITHIN="1", TALLY_TIMEOUT_S="1")
+    with contextlib.ExitStack() as stack:
+        crowd = [stack.enter_context(served.connect()) for _ in range(40)]
+        for number, connection in enumerate(crowd):
+            connection.sendall(adding(f"c{number}"))
+        [*_, last] = crowd
+        assert last.recv(1_000).startswith(b"HTTP/1.1 429 ")
+        last.sendall(adding("again") * 2)  # two at once are the parser's
+        assert read_answers(last, 2).count(b"HTTP/1.1 429 ") == 2
+        wait_for(lambda: served.client().get("/healthz").json()["waiting"] == 0)
+        start_writer()
+        wait_for(lambda: served.client().delete("/api/v1/tally/first").status_code == 200)
+        last.sendall(adding("again"))
+        assert last.recv(1_000).startswith(b"HTTP/1.1 200 ")
+    assert "again" in rows(shard)
+
+
+def read_answers(connection: socket.socket, count: int) -> bytes:
+    answers = b""
+    while answers.count(b"HTTP/1.1 ") < count:
+        answers += connection.recv(65536)
+    return answers
