@@ -23,8 +23,10 @@ NULL. `docs/decisions/0020-journeys.md` has the measurements.
 
 from __future__ import annotations
 
+import os
 import re
 import select
+import socket
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -45,6 +47,9 @@ ANSWER, BEGUN = "", "\0"
 UNEXPECTED = "SC001"
 """The SQLSTATE of `edge_expect` (`edge/migrations/0002_expect.py`)."""
 
+SENT_AT_ONCE_BYTES = 2 * 1024 * 1024
+"""What the socket takes without waiting: a whole journey. With less PostgreSQL waits for the rest
+of it while Python is busy elsewhere. The system may set a lower limit."""
 BEGIN = b"BEGIN"
 LAZILY = "SELECT set_config('synchronous_commit', 'off', true)"
 _PARAMETER = re.compile(r"\$(\d+)")
@@ -82,6 +87,15 @@ class _Known:
 
 
 _KNOWN: WeakKeyDictionary[psycopg.Connection[Any], _Known] = WeakKeyDictionary()
+
+
+def _known_of(raw: psycopg.Connection[Any]) -> _Known:
+    known = _KNOWN.get(raw)
+    if known is None:
+        known = _KNOWN[raw] = _Known()
+        with socket.socket(fileno=os.dup(raw.pgconn.socket)) as shared:
+            shared.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SENT_AT_ONCE_BYTES)
+    return known
 
 
 def raw_connection() -> psycopg.Connection[Any]:
@@ -213,7 +227,7 @@ class Trip:
 
     def __init__(self, raw: psycopg.Connection[Any], statements: Sequence[_Statement]) -> None:
         self._raw = raw
-        self._known = _KNOWN.setdefault(raw, _Known())
+        self._known = _known_of(raw)
         self._asked: list[str] = []
         self._new: dict[str, bytes] = {}
         spelt = [(sql, [self._spelt(value) for value in values]) for sql, values in statements]

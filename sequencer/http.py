@@ -81,7 +81,7 @@ class GatewayHttp(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._door: Gateway | None = self.app if isinstance(self.app, Gateway) else None
-        self._turnstile = self._door and self._door.turnstile
+        self._turnstile = None if self._door is None else self._door.turnstile
         self._exchanges: deque[Exchange] = deque()  # not yet answered, oldest first
         self._current: Exchange | None = None  # its body is arriving
         self._parts: list[bytes] = []

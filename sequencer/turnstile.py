@@ -74,7 +74,9 @@ class Turnstile:
             self._heads.clear()
         reading = _Reading(head)
         route = self._find(reading.method, reading.target) if reading.is_plain else None
-        known = route and _Head(self._lane_of(route), route, len(head) + reading.body_bytes)
+        known = None
+        if route is not None:
+            known = _Head(self._lane_of(route), route, len(head) + reading.body_bytes)
         self._heads[head] = known
         return known
 

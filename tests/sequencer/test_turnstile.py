@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sequencer.admission import Admission, Priority
 from sequencer.exchange import TURNED_AWAY
-from sequencer.routes import Route
+from sequencer.routes import Draft, Request, Route
 from sequencer.turnstile import HEADS_REMEMBERED, Turnstile
 from tests.sequencer.test_admission import Asking, door, fill
 
@@ -34,12 +34,10 @@ class FullHouse:
         if target.partition(b"?")[0] != b"/orders" or method not in {b"POST", b"DELETE"}:
             return None
         priority = Priority.ORDER if method == b"POST" else Priority.CANCEL
-        return Route(
-            method.decode(), "/orders", scope="s", priority=priority, draft=lambda _: _never()
-        )
+        return Route(method.decode(), "/orders", scope="s", priority=priority, draft=_never)
 
 
-def _never() -> None:
+def _never(_: Request) -> Draft:
     raise AssertionError("no command is made of what is turned away")
 
 
