@@ -42,7 +42,7 @@ class MarketChange(msgspec.Struct, frozen=True):
     state: str = ""
 
 
-class OrderMoved(msgspec.Struct, frozen=True, gc=False):
+class OrderMoved(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What one commit did to one order, for its owner alone.
 
     `remaining_lots` is what waits of it now. `filled_*` and `fee_minor` are this commit's
