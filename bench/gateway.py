@@ -44,6 +44,8 @@ OVERLOAD_S = 20.0
 RECOVERY_S = 2.0
 CONNECTIONS = 160
 """For the capacity: less than the gateway lets in or wait, so that nobody is refused."""
+CROWD = 500
+"""For the overload: so many that nobody who wants to send waits for a free connection."""
 BATCH = 500
 BATCH_CONNECTIONS = 6
 START_TIMEOUT_S = 30.0
@@ -162,7 +164,7 @@ def overloaded(served: Served, capacity_per_s: float) -> dict[str, float]:
     """Offer five times the capacity; then a third of it, at once and after two seconds."""
     offered, third = 5 * capacity_per_s, capacity_per_s / 3
     phases = f"{third}x3,{offered}x{OVERLOAD_S},{third}x{RECOVERY_S},{third}x3"
-    outcome = served.load(served.orders, phases, connections=1_000)
+    outcome = served.load(served.orders, phases, connections=CROWD)
     before, during, _, after = outcome["phases"]
     return {
         "gateway.overload_offered_per_s": offered,

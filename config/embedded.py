@@ -27,6 +27,15 @@ from pathlib import Path
 
 from config.guard import Guard
 
+POSTGRES_SETTINGS = {
+    "shared_buffers": "256MB",
+    "max_connections": "200",
+    # A rush after a quiet night finds its WAL files made: making one takes longer than a batch.
+    "min_wal_size": "1GB",
+    "max_wal_size": "4GB",
+    "jit": "off",
+}
+"""Where we differ from PostgreSQL's own; `docker/compose.yaml` says the same."""
 POSTGRES_USER = "postgres"
 SYSTEM_USER = "pgserver"
 """The system user that PostgreSQL runs as when we are root: it refuses to run as root."""
@@ -117,8 +126,8 @@ class Embedded:
         return [
             str(_postgres_bin() / "postgres"),
             *("-D", str(self.postgres_data), "-k", str(self.socket_dir)),
-            *("-c", "listen_addresses=", "-c", "shared_buffers=256MB", "-c", "max_connections=200"),
-            *("-c", "max_wal_size=4GB", "-c", "jit=off"),
+            *("-c", "listen_addresses="),
+            *(part for name, value in POSTGRES_SETTINGS.items() for part in ("-c", f"{name}={value}")),
         ]
 
     def spawn_postgres(self, guard: Guard | None = None) -> subprocess.Popen[bytes]:

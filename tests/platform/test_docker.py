@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from config.embedded import POSTGRES_SETTINGS
 from config.supervisor.front import GATEWAY_PATHS, docker_caddyfile
 from config.supervisor.table import STEPS, Place, processes
 from orderbook.directory import MarketDirectory
@@ -54,6 +55,11 @@ def test_step_runs_once_in_a_container_or_in_the_image(step: Any) -> None:
         assert command in (DOCKER / "Dockerfile").read_text()
     else:
         assert tuple(SERVICES[step.name]["command"]) == step.command(PLACE)
+
+
+def test_postgres_has_the_settings_of_the_embedded_one() -> None:
+    wanted = [f"--{name}={value}" for name, value in POSTGRES_SETTINGS.items()]
+    assert SERVICES["postgres"]["command"] == ["postgres", *wanted]
 
 
 def test_caddyfile_is_the_one_that_python_writes() -> None:
