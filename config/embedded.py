@@ -127,7 +127,11 @@ class Embedded:
             str(_postgres_bin() / "postgres"),
             *("-D", str(self.postgres_data), "-k", str(self.socket_dir)),
             *("-c", "listen_addresses="),
-            *(part for name, value in POSTGRES_SETTINGS.items() for part in ("-c", f"{name}={value}")),
+            *(
+                part
+                for name, value in POSTGRES_SETTINGS.items()
+                for part in ("-c", f"{name}={value}")
+            ),
         ]
 
     def spawn_postgres(self, guard: Guard | None = None) -> subprocess.Popen[bytes]:
