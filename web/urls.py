@@ -3,7 +3,7 @@
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
-from web.views import account, disputes, home, markets, till, vouchers, waiting, wallet
+from web.views import account, disputes, home, markets, rewards, till, vouchers, waiting, wallet
 
 
 class CodeConverter(StringConverter):
@@ -21,6 +21,8 @@ urlpatterns = [
     path("wallet/", wallet.wallets, name="wallet"),
     path("wallet/pay/", wallet.pay_person, name="pay"),
     path("wallet/<code:asset>/", wallet.statement, name="statement"),
+    path("rewards/", rewards.rewards, name="rewards"),
+    path("rewards/<str:campaign>/claim/", rewards.claim, name="claim-reward"),
     path("vouchers/", vouchers.vouchers, name="vouchers"),
     path("vouchers/codes/<id:reveal_id>/", vouchers.show_code, name="code"),
     path("vouchers/codes/<id:reveal_id>/dispute/", disputes.dispute, name="dispute"),

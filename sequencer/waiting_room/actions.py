@@ -8,13 +8,14 @@ from typing import Any
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.http import HttpRequest
 from django.utils import timezone
 
 from edge.audit import record
 from edge.problems import Refusal
 from sequencer.models import WaitingRoom
 from sequencer.waiting_room.directory import UnknownRoom
-from sequencer.waiting_room.guard import PassRequired, is_good
+from sequencer.waiting_room.guard import PASS_HEADER, is_good, pass_cookie, pass_required
 from sequencer.waiting_room.tokens import read_pass
 
 TERMS = (
@@ -82,19 +83,23 @@ def close_room(name: str, *, by: AbstractBaseUser | None, reason: str) -> None:
         _record("close", room, by=by, reason=reason)
 
 
-def require_pass(name: str, *, user_id: int, shown: str, now: datetime | None = None) -> None:
-    """Refuse (403) unless the person shows a good pass for a room that is open by this name.
+def require_passes(
+    request: HttpRequest, path: str, *, user_id: int, now: datetime | None = None
+) -> None:
+    """Refuse (403) unless a request shows a pass for each open room that guards an address.
 
-    For what a room guards outside the gateway: a claim names its room and calls this. A
-    room that does not exist, is not open yet or has closed guards nothing. One query.
+    For what the web does of what the gateway guards (`sequencer.waiting_room.guard`). A room
+    that is not open yet or has closed guards nothing. One query.
     """
     moment = now or timezone.now()
-    room = WaitingRoom.objects.filter(name=name, closed_at__isnull=True).first()
-    if room is None or moment < room.opens_at:
-        return
-    held = read_pass(shown)
-    if not is_good(held, room_id=room.pk, user_id=user_id, now=moment.timestamp()):
-        raise PassRequired("Take a ticket and wait for your pass.", room=name)
+    rooms = WaitingRoom.objects.filter(closed_at__isnull=True, opens_at__lte=moment)
+    for room in rooms.exclude(path_prefix="").order_by("pk"):
+        if not path.startswith(room.path_prefix):
+            continue
+        shown = request.headers.get(PASS_HEADER.decode())
+        held = read_pass(shown or request.COOKIES.get(pass_cookie(room.name).decode(), ""))
+        if not is_good(held, room_id=room.pk, user_id=user_id, now=moment.timestamp()):
+            raise pass_required(room.name)
 
 
 def _locked(name: str) -> WaitingRoom:

@@ -51,12 +51,17 @@ class RoomGuard:
         text = shown_pass(exchange.headers, room.name)
         held = self._passes.read(text) if text else None
         if not is_good(held, room_id=room.id, user_id=exchange.principal.user_id, now=now):
-            raise PassRequired(
-                "Take a ticket and wait for your pass.",
-                room=room.name,
-                ticket_url=f"/api/v1/waiting-rooms/{room.name}/ticket/",
-                page_url=f"/waiting/{room.name}/",
-            )
+            raise pass_required(room.name)
+
+
+def pass_required(name: str) -> PassRequired:
+    """The refusal of whoever shows no good pass for the room of this name."""
+    return PassRequired(
+        "Take a ticket and wait for your pass.",
+        room=name,
+        ticket_url=f"/api/v1/waiting-rooms/{name}/ticket/",
+        page_url=f"/waiting/{name}/",
+    )
 
 
 def is_good(held: Pass | None, *, room_id: int, user_id: int, now: float) -> bool:

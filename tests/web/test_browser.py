@@ -238,8 +238,9 @@ def test_book_moves_without_a_reload(shop: Shop) -> None:
 
 
 PAGES = (
-    "/", "/markets/", TICKET, "/wallet/", "/wallet/PTS/", "/wallet/pay/", "/vouchers/",
-    "/vouchers/FAN-SHOP-10/reveal/", "/account/", "/accounts/2fa/", "/accounts/email/", "/nope/",
+    "/", "/markets/", TICKET, "/wallet/", "/wallet/PTS/", "/wallet/pay/", "/rewards/",
+    "/vouchers/", "/vouchers/FAN-SHOP-10/reveal/", "/account/", "/accounts/2fa/",
+    "/accounts/email/", "/nope/",
 )  # fmt: skip
 
 

@@ -19,7 +19,8 @@ from tests.web.conftest import BACKEND, Site
 
 PUBLIC = ("/", "/markets/", "/accounts/login/", "/accounts/signup/", "/accounts/password/reset/")
 OWN = (
-    "/wallet/", "/wallet/pay/", "/wallet/DRINK/", "/vouchers/", "/vouchers/DRINK/reveal/",
+    "/wallet/", "/wallet/pay/", "/wallet/DRINK/", "/rewards/", "/vouchers/",
+    "/vouchers/DRINK/reveal/",
     "/account/", "/accounts/email/", "/accounts/password/change/", "/accounts/2fa/",
     "/accounts/logout/",
 )  # fmt: skip

@@ -40,6 +40,8 @@ from rewards.campaigns.problems import (
     claim_refused,
 )
 from rewards.campaigns.standings import Place
+from sequencer.waiting_room.actions import require_passes
+from sequencer.waiting_room.guard import pass_required
 from wallet.api.schema import MONEY, WRITES, answers, sample
 from wallet.people import PersonUnknown
 
@@ -67,13 +69,24 @@ class Claims(APIView):
 
     permission_classes = (OWN,)
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """A claim that a waiting room guards needs its pass, as at the gateway."""
+        super().initial(request, *args, **kwargs)
+        require_passes(request, request.path, user_id=person(request).pk)
+
     @extend_schema(
         operation_id="claim_campaign",
         summary="Claim a campaign",
         tags=["campaigns"],
         request=ClaimIn,
         responses=answers(
-            {201: ClaimOut}, *WRITES, CampaignUnknown(), PersonUnknown(), *REASONS, *MONEY
+            {201: ClaimOut},
+            *WRITES,
+            CampaignUnknown(),
+            PersonUnknown(),
+            *REASONS,
+            *MONEY,
+            pass_required("drop"),
         ),
         examples=[
             sample("ask", {"channel": "app"}, is_request=True),

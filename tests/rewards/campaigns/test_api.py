@@ -9,6 +9,8 @@ from django.utils import timezone
 
 from rewards.campaigns.models import Claim, Simulation
 from rewards.campaigns.tasks import simulate
+from sequencer.models import WaitingRoom
+from sequencer.waiting_room.actions import close_room, open_room
 from tests.rewards.campaigns.conftest import World, everything
 from tests.rewards.test_api import Caller, code_of
 
@@ -335,3 +337,24 @@ def test_every_operation_has_a_name_and_examples() -> None:
         [success] = [s for s in operation["responses"] if s in {"200", "201", "202", "204"}][:1]
         content = operation["responses"][success].get("content", {})
         assert all(body["examples"] for body in content.values()), operation["operationId"]
+
+
+def test_a_waiting_room_guards_claims_on_the_web_too(
+    world: World, marla: Caller, mo: Caller, ann: Caller
+) -> None:
+    published(marla, mo)
+    marla.post("segments/vip/members/", {"add": ["@Ann"]})
+    now = timezone.now()
+    room = open_room(
+        WaitingRoom(
+            name="drop", title="The drop", opens_at=now, starts_at=now, passes_per_minute=60,
+            path_prefix="/api/v1/campaigns/VIP/",
+        ),
+        by=None,
+    )  # fmt: skip
+    refused = ann.post("campaigns/VIP/claims/", {}, key="once")
+    assert code_of(refused) == (403, "waiting_room_pass_required")
+    assert refused.json()["page_url"] == "/waiting/drop/"
+    assert ann.get("campaigns/VIP/qualify/").json()["qualifies"], "looking needs no pass"
+    close_room(room.name, by=None, reason="over")
+    assert ann.post("campaigns/VIP/claims/", {}, key="once").status_code == 201

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.http import HttpRequest
 from django.test import Client
 from django.utils import timezone
 
@@ -20,7 +21,7 @@ from sequencer.waiting_room.actions import (
     change_room,
     close_room,
     open_room,
-    require_pass,
+    require_passes,
 )
 from sequencer.waiting_room.api import ticket_cookie
 from sequencer.waiting_room.directory import UnknownRoom
@@ -89,21 +90,27 @@ def test_a_closed_room_stays_closed_and_an_unknown_one_is_told() -> None:
         close_room("other", by=None, reason="over")
 
 
-def test_what_a_room_guards_elsewhere_asks_for_the_pass(boss: User) -> None:
-    room = open_room(new_room(), by=None)
-    until = int(timezone.now().timestamp()) + 60
-    good = write_pass(Pass(room.pk, boss.pk, until))
-    require_pass("drop", user_id=boss.pk, shown=good)
-    require_pass("no room of this name", user_id=boss.pk, shown="")
+def test_what_a_room_guards_on_the_web_asks_for_the_pass(boss: User) -> None:
+    room = open_room(new_room(path_prefix="/api/v1/campaigns/DROP/"), by=None)
+    guarded, free = "/api/v1/campaigns/DROP/claims/", "/api/v1/campaigns/OTHER/claims/"
+    good = write_pass(Pass(room.pk, boss.pk, int(timezone.now().timestamp()) + 60))
+    late = timezone.now() + timedelta(seconds=61)
+    bare, by_header, by_cookie = HttpRequest(), HttpRequest(), HttpRequest()
+    by_header.META["HTTP_X_WAITING_ROOM_PASS"] = good
+    by_cookie.COOKIES["scrip_pass_drop"] = good
+    require_passes(bare, free, user_id=boss.pk)
+    require_passes(by_header, guarded, user_id=boss.pk)
+    require_passes(by_cookie, guarded, user_id=boss.pk)
+    with pytest.raises(PassRequired) as refused:
+        require_passes(bare, guarded, user_id=boss.pk)
+    assert refused.value.members["page_url"] == "/waiting/drop/"
     with pytest.raises(PassRequired):
-        require_pass("drop", user_id=boss.pk, shown="")
+        require_passes(by_cookie, guarded, user_id=boss.pk + 1)
     with pytest.raises(PassRequired):
-        require_pass("drop", user_id=boss.pk + 1, shown=good)
-    with pytest.raises(PassRequired):
-        late = timezone.now() + timedelta(seconds=61)
-        require_pass("drop", user_id=boss.pk, shown=good, now=late)
+        require_passes(by_cookie, guarded, user_id=boss.pk, now=late)
+    require_passes(bare, guarded, user_id=boss.pk, now=room.opens_at - timedelta(seconds=1))
     close_room("drop", by=None, reason="over")
-    require_pass("drop", user_id=boss.pk, shown="")
+    require_passes(bare, guarded, user_id=boss.pk)
 
 
 def test_the_command_opens_lists_changes_and_closes(boss: User) -> None:
