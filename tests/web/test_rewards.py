@@ -58,9 +58,9 @@ def claim(browser: Client, code: str, key: str = "") -> Any:
 def test_what_is_claimable_is_claimed_once_for_each_form(site: Site, writer: User) -> None:
     publish(site, writer, limits=ONCE)
     browser = site.as_(site.ann)
-    page = browser.get("/rewards/")
-    assert "Yours to claim Hello there 25 Points" in text_of(page)
-    [key] = re.findall(r'name="key" value="([^"]+)"', page.content.decode())
+    first = browser.get("/rewards/")
+    assert "Yours to claim Hello there 25 Points" in text_of(first)
+    [key] = re.findall(r'name="key" value="([^"]+)"', first.content.decode())
     for said in ("Yours: 25 Points.", "You have this already."):
         answer = claim(browser, "HELLO", key)
         assert (answer.status_code, answer["Location"]) == (302, "/rewards/")
