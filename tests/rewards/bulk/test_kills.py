@@ -57,11 +57,14 @@ def told(bulk_job_id):
     return done
 
 steps.step = told
-# A worker hears of a job again until it has ended, as when an attempt failed and waits.
+# A worker hears of a job again until it has ended. An attempt that failed need not wait here.
 for _ in range(200):
+    Job.objects.filter(pk=int(sys.argv[2]), state=Job.State.QUEUED).update(due_at=Now())
     runner.run_one(int(sys.argv[2]))
-    if Job.objects.get(pk=int(sys.argv[2])).state != Job.State.QUEUED:
+    job = Job.objects.get(pk=int(sys.argv[2]))
+    if job.state != Job.State.QUEUED:
         break
+    print(job.error, file=sys.stderr, flush=True)
     time.sleep(0.05)
 print("end", flush=True)
 """
