@@ -289,6 +289,7 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "orderbook.openapi.add_trading",
+        "sequencer.waiting_room.openapi.add_waiting_rooms",
         "edge.openapi.add_problems",
     ],
     "SWAGGER_UI_DIST": "SIDECAR",

@@ -1,12 +1,20 @@
-"""Adds to the OpenAPI document what every endpoint shares: how a problem looks."""
+"""Adds to the OpenAPI document what every endpoint shares: how a problem looks.
+
+The gateway's routes are no Django views; their shapes are made from the structures that read
+requests and write answers (`add_shapes`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
+
+import msgspec
 
 from edge.problems import PROBLEM_JSON
 
 METHODS = frozenset({"get", "post", "put", "patch", "delete"})
+REFERENCE = "#/components/schemas/{name}"
 PROBLEM: dict[str, Any] = {
     "type": "object",
     "description": "RFC 9457. Compare `code`; further members depend on it.",
@@ -45,3 +53,36 @@ def add_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
         for method in METHODS & operations.keys():
             operations[method].setdefault("responses", {}).setdefault("default", REFUSED)
     return result
+
+
+def add_shapes(result: dict[str, Any], types: Iterable[type]) -> dict[str, Any]:
+    """Put msgspec structures among the document's schemas; answers all of these."""
+    shapes = msgspec.json.schema_components(types, ref_template=REFERENCE)[1]
+    schemas: dict[str, Any] = result.setdefault("components", {}).setdefault("schemas", {})
+    schemas.update({name: in_3_0(shape) for name, shape in shapes.items()})
+    return schemas
+
+
+def json_of(shape: type) -> dict[str, Any]:
+    """A body of this structure, as an operation refers to it."""
+    return {"application/json": {"schema": {"$ref": REFERENCE.format(name=shape.__name__)}}}
+
+
+def in_3_0(node: Any) -> Any:
+    """Write a JSON Schema as OpenAPI 3.0 has it: `nullable`, no empty lists, `$` for `\\Z`."""
+    if isinstance(node, list):
+        return [in_3_0(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    node = {name: in_3_0(each) for name, each in node.items()}
+    if isinstance(pattern := node.get("pattern"), str):
+        node["pattern"] = pattern.replace(r"\Z", "$")
+    if node.get("default", ...) is None:
+        del node["default"]
+    if node.get("required") == []:
+        del node["required"]
+    if {"type": "null"} in (choices := node.get("anyOf", [])):
+        [one] = [each for each in choices if each != {"type": "null"}]
+        del node["anyOf"]
+        node |= ({"allOf": [one]} if "$ref" in one else one) | {"nullable": True}
+    return node

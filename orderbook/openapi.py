@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from edge.openapi import REFUSED
+from edge.openapi import REFUSED, add_shapes, json_of
 from orderbook.answers import AmendAnswer, CancelAnswer, OrderAnswer
 from orderbook.cancelled import CancelAllAnswer
 from orderbook.commands import CancelRequest
@@ -20,7 +20,6 @@ from orderbook.requests import AmendRequest, NamedAmendment, OrderRequest
 from sequencer.batches import MOST_COMMANDS
 
 Schema = dict[str, Any]
-REFERENCE = "#/components/schemas/{name}"
 _NAMES: dict[str, Schema] = {
     "market": {},
     "order_id": {"pattern": r"^[1-9][0-9]{0,18}$"},
@@ -116,9 +115,7 @@ OPERATIONS = (
 def add_trading(result: Schema, **_: Any) -> Schema:
     """A postprocessing hook of drf-spectacular: the gateway's routes and their shapes."""
     types = {each.answer for each in OPERATIONS} | {each.body for each in OPERATIONS if each.body}
-    shapes = msgspec.json.schema_components(types, ref_template=REFERENCE)[1]
-    schemas = result.setdefault("components", {}).setdefault("schemas", {})
-    schemas.update({name: in_3_0(shape) for name, shape in shapes.items()})
+    schemas = add_shapes(result, types)
     schemas["BatchRequest"]["properties"]["commands"] |= {"minItems": 1, "maxItems": MOST_COMMANDS}
     for each in OPERATIONS:
         result["paths"].setdefault(each.path, {})[each.method] = _operation(each)
@@ -129,10 +126,10 @@ def add_trading(result: Schema, **_: Any) -> Schema:
 def _operation(operation: Operation) -> Schema:
     asked: Schema = {}
     if operation.body:
-        content = _json(operation.body)
+        content = json_of(operation.body)
         content["application/json"]["example"] = EXAMPLES[operation.body]
         asked = {"requestBody": {"required": True, "content": content}}
-    answer = {"description": "", "content": _json(operation.answer)}
+    answer = {"description": "", "content": json_of(operation.answer)}
     return {
         "operationId": operation.name,
         "summary": operation.summary,
@@ -146,10 +143,6 @@ def _operation(operation: Operation) -> Schema:
     }
 
 
-def _json(shape: type) -> Schema:
-    return {"application/json": {"schema": {"$ref": REFERENCE.format(name=shape.__name__)}}}
-
-
 def _parameters(operation: Operation) -> list[Schema]:
     found: list[Schema] = [
         {"in": "path", "name": name, "required": True, "schema": {"type": "string"} | more}
@@ -160,23 +153,3 @@ def _parameters(operation: Operation) -> list[Schema]:
         side = {"type": "string", "enum": ["buy", "sell"]}
         found.append({"in": "query", "name": "side", "required": False, "schema": side})
     return found
-
-
-def in_3_0(node: Any) -> Any:
-    """Write a JSON Schema as OpenAPI 3.0 has it: `nullable`, no empty lists, `$` for `\\Z`."""
-    if isinstance(node, list):
-        return [in_3_0(each) for each in node]
-    if not isinstance(node, dict):
-        return node
-    node = {name: in_3_0(each) for name, each in node.items()}
-    if isinstance(pattern := node.get("pattern"), str):
-        node["pattern"] = pattern.replace(r"\Z", "$")
-    if node.get("default", ...) is None:
-        del node["default"]
-    if node.get("required") == []:
-        del node["required"]
-    if {"type": "null"} in (choices := node.get("anyOf", [])):
-        [one] = [each for each in choices if each != {"type": "null"}]
-        del node["anyOf"]
-        node |= ({"allOf": [one]} if "$ref" in one else one) | {"nullable": True}
-    return node

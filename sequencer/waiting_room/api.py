@@ -16,8 +16,6 @@ import re
 import time
 from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 
@@ -26,25 +24,27 @@ from edge.rates import Buckets, Rate
 from sequencer.gateway import Message, Receive, Send, respond_json
 from sequencer.routes import Authenticator, MethodNotAllowed, NotFound
 from sequencer.waiting_room import page
+from sequencer.waiting_room.answers import (
+    StreamedStanding,
+    moment,
+    room_answer,
+    standing_answer,
+    streamed_standing,
+)
 from sequencer.waiting_room.directory import RoomDirectory, UnknownRoom
 from sequencer.waiting_room.guard import cookie, is_good, pass_cookie, shown_pass
 from sequencer.waiting_room.line import WaitingLines
 from sequencer.waiting_room.rules import (
-    POLL_S,
     STREAM_S,
     Phase,
     Room,
     Standing,
-    expected_wait_s,
 )
 from sequencer.waiting_room.tokens import (
     UNPLACED,
-    Pass,
     Ticket,
     read_pass,
     read_ticket,
-    write_pass,
-    write_ticket,
 )
 
 API = "/api/v1/waiting-rooms/"
@@ -118,24 +118,23 @@ class WaitingRoomPages:
             return
         room = self._directory.find(match[1])
         if what == "":
-            await respond_json(send, msgspec.json.encode(_described(room)))
+            await respond_json(send, msgspec.json.encode(room_answer(room)))
             return
         ticket = self._ticket(room, headers)
         if what == "stream/":
             await self._stream(room, ticket, receive, send)
         else:
             self._check_rate(ticket.user_id)
-            said = await self._said(room, ticket)
-            for words in ("big", "said"):
-                del said[words]
-            await respond_json(send, msgspec.json.encode(said))
+            standing = await self._standing(room, ticket)
+            answer = standing_answer(room, ticket.user_id, standing)
+            await respond_json(send, msgspec.json.encode(answer))
 
     # -- who asks --------------------------------------------------------------------------
 
     def _ticket(self, room: Room, headers: Mapping[bytes, bytes]) -> Ticket:
         """The asker's ticket; a key without one gets a fresh one. Refuses another's."""
         if room.phase(time.time()) is Phase.SHUT:
-            raise RoomShut(starts_at=_moment(room.starts_at), opens_at=_moment(room.opens_at))
+            raise RoomShut(starts_at=moment(room.starts_at), opens_at=moment(room.opens_at))
         authorization = headers.get(b"authorization")
         if authorization is None and (shown := _cookie_ticket(room, headers)):
             return shown
@@ -157,9 +156,8 @@ class WaitingRoomPages:
         if wait_s:
             raise RateLimited("Ask every few seconds.", retry_after_s=wait_s + random.uniform(0, 3))
 
-    async def _said(self, room: Room, ticket: Ticket) -> dict[str, Any]:
-        """Where somebody stands, as JSON says it."""
-        return _said(room, ticket.user_id, await self._standing(room, ticket))
+    async def _streamed(self, room: Room, ticket: Ticket) -> StreamedStanding:
+        return streamed_standing(room, ticket.user_id, await self._standing(room, ticket))
 
     # -- the stream ------------------------------------------------------------------------
 
@@ -191,8 +189,8 @@ class WaitingRoomPages:
         while not gone.done() and time.monotonic() < until:
             try:
                 room = self._directory.find(room.name)
-                said = await self._said(room, ticket)
-                ticket = ticket._replace(score=_score(said["ticket"]))
+                said = await self._streamed(room, ticket)
+                ticket = ticket._replace(score=_score(said.ticket))
             except UnknownRoom:
                 return
             except Unavailable:
@@ -205,7 +203,7 @@ class WaitingRoomPages:
             if line:
                 told_at = time.monotonic()
                 await send({"type": "http.response.body", "body": line, "more_body": True})
-            if said is not None and said["pass"]:
+            if said is not None and said.held_pass:
                 return
             await asyncio.wait({gone}, timeout=STREAM_S * random.uniform(0.8, 1.2))
 
@@ -245,15 +243,14 @@ class WaitingRoomPages:
     async def _page_of(self, room: Room, ticket: Ticket) -> tuple[bytes, list[str]]:
         """The page of somebody who has a ticket, and the cookies that keep place and pass."""
         self._check_rate(ticket.user_id)
-        said = await self._said(room, ticket)
-        cookies = [f"scrip_ticket_{room.name}={said['ticket']}{self._cookie_end}"]
-        if not said["pass"]:
-            waiting = page.page_for_waiting(room, said["big"], said["said"], state=said["state"])
-            return waiting, cookies
-        until = said["pass_until"]
+        said = await self._streamed(room, ticket)
+        cookies = [f"scrip_ticket_{room.name}={said.ticket}{self._cookie_end}"]
+        until = said.pass_until
+        if until is None:
+            return page.page_for_waiting(room, said.big, said.said, state=said.state), cookies
         name = pass_cookie(room.name).decode()
         age = max(1, until - int(time.time()))
-        cookies.append(f"{name}={said['pass']}; Max-Age={age}{self._cookie_end}")
+        cookies.append(f"{name}={said.held_pass}; Max-Age={age}{self._cookie_end}")
         return page.page_for_passed(room, until), cookies
 
 
@@ -277,41 +274,3 @@ def _score(ticket: str) -> float:
     read = read_ticket(ticket)
     assert read is not None
     return read.score
-
-
-def _described(room: Room) -> dict[str, Any]:
-    return {
-        "name": room.name,
-        "title": room.title,
-        "state": room.phase(time.time()),
-        "opens_at": _moment(room.opens_at),
-        "starts_at": _moment(room.starts_at),
-        "passes_per_minute": room.passes_per_minute,
-    }
-
-
-def _said(room: Room, user_id: int, standing: Standing) -> dict[str, Any]:
-    now = time.time()
-    is_running = room.phase(now) is Phase.RUNNING
-    wait_s = 0 if standing.pass_until else expected_wait_s(standing, room, now=now)
-    held = write_pass(Pass(room.id, user_id, standing.pass_until)) if standing.pass_until else None
-    big, words = page.words(room, standing, now=now, wait_s=wait_s)
-    return {
-        "room": room.name,
-        "state": "passed" if held else "waiting" if is_running else "lobby",
-        "ticket": write_ticket(Ticket(room.id, user_id, standing.score)),
-        "position": standing.ahead + 1 if is_running and not held else None,
-        "people_waiting": standing.waiting,
-        "expected_wait_s": wait_s,
-        "starts_at": _moment(room.starts_at),
-        "poll_after_s": POLL_S,
-        "pass": held,
-        "pass_until": standing.pass_until or None,
-        "pass_expires_at": _moment(standing.pass_until) if held else None,
-        "big": big,
-        "said": words,
-    }
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -8,10 +8,11 @@ import msgspec
 import pytest
 from drf_spectacular.generators import SchemaGenerator
 
+from edge.openapi import in_3_0
 from orderbook.answers import OrderAnswer
 from orderbook.directory import MarketDirectory
 from orderbook.gateway_routes import routes
-from orderbook.openapi import AN_ORDER, EXAMPLES, OPERATIONS, BatchRequest, in_3_0
+from orderbook.openapi import AN_ORDER, EXAMPLES, OPERATIONS, BatchRequest
 from orderbook.requests import (
     AmendRequest,
     OrderRequest,
