@@ -101,21 +101,22 @@ def _trade(fill: NewFill, trading: Trading) -> Trade:
 
 def _orders_moved(outcome: Outcome, memory: Memory) -> Iterator[OrderMoved]:
     for row in outcome.orders.values():
-        yield _entered(row)
+        yield _entered(row, outcome)
     for change in outcome.changes.values():
         book = memory.markets[change.market_id].book
         left = book.lots_left(change.id) if book.is_live(change.id) else 0
         yield OrderMoved(
             str(change.id), change.user_id, change.market_id, False, _STATES[change.state],
             left, change.lots, change.made_minor, change.made_fee_minor,
+            outcome.cause_of(change),
         )  # fmt: skip
 
 
-def _entered(row: NewOrder) -> OrderMoved:
+def _entered(row: NewOrder, outcome: Outcome) -> OrderMoved:
     """A new order with all that befell it in its own batch, as maker too."""
     return OrderMoved(
         str(row.id), row.user_id, row.market_id, True, _STATES[row.state],
         row.remaining_lots if row.state == OrderState.OPEN else 0,
         row.quantity_lots - row.reduced_lots - row.remaining_lots, row.taken_minor + row.made_minor,
-        row.taken_fee_minor + row.made_fee_minor,
+        row.taken_fee_minor + row.made_fee_minor, outcome.cause_of(row),
     )  # fmt: skip

@@ -118,6 +118,7 @@ class OwnEvent(models.Model):
     filled_lots = models.BigIntegerField(default=0)
     filled_minor = models.BigIntegerField(default=0)
     fee_minor = models.BigIntegerField(default=0)
+    cause = models.SmallIntegerField(default=0, db_default=0)
 
     @property
     def at(self) -> datetime:

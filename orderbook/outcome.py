@@ -330,6 +330,16 @@ class Outcome:
             self._holds_before[order_id] = (user_id, market_id, memory.hold_of.get(order_id))
         memory.set_hold(order_id, user_id, market_id, hold_id)
 
+    def cause_of(self, row: NewOrder | OrderChange) -> Cause:
+        """Why the batch cancelled an order; `NONE` if it did not."""
+        if row.state != OrderState.CANCELLED:
+            return Cause.NONE
+        special = self._specials.get(row.id)
+        if special is not None and special.cause:
+            return Cause(special.cause)
+        is_over = isinstance(row, NewOrder) and row.entry_state == OrderState.CANCELLED
+        return Cause.IMMEDIATE if is_over else Cause.REQUESTED
+
     # -- afterwards ----------------------------------------------------------------------------
 
     def decided(self) -> None:

@@ -237,6 +237,7 @@ class OrderEvent(TypedDict):
     filled_quantity: int
     filled_amount: int
     fee: int
+    cancel_reason: str | None
     at: str
 
 

@@ -222,8 +222,9 @@ class OrderOut(serializers.Serializer[Order]):
 class OwnEventOut(serializers.Serializer[OwnEvent]):
     """What one commit did to one of one's own orders, numbered without a gap.
 
-    `filled_quantity`, `filled_amount` and `fee` are this commit's share. `status` `reset` (and
-    no order) says that events before it were lost: read the orders anew.
+    `filled_quantity`, `filled_amount` and `fee` are this commit's share; `cancel_reason` says why
+    an order was cancelled. `status` `reset` (and no order) says that events before it were lost:
+    read the orders anew.
     """
 
     sequence = serializers.IntegerField()
@@ -235,6 +236,7 @@ class OwnEventOut(serializers.Serializer[OwnEvent]):
     filled_quantity = serializers.SerializerMethodField()
     filled_amount = serializers.IntegerField(source="filled_minor")
     fee = serializers.IntegerField(source="fee_minor")
+    cancel_reason = serializers.SerializerMethodField()
     at = UtcDateTime()
 
     def _units(self, event: OwnEvent, lots: int) -> int:
@@ -253,6 +255,12 @@ class OwnEventOut(serializers.Serializer[OwnEvent]):
 
     def get_filled_quantity(self, event: OwnEvent) -> int:
         return self._units(event, event.filled_lots)
+
+    @extend_schema_field(serializers.CharField(allow_null=True))
+    def get_cancel_reason(self, event: OwnEvent) -> str | None:
+        if event.state is None:
+            return None
+        return cancel_reason(OrderState.OPEN, event.state, event.cause)
 
 
 class PositionOut(serializers.Serializer[Any]):

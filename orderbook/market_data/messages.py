@@ -46,7 +46,8 @@ class OrderMoved(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What one commit did to one order, for its owner alone.
 
     `remaining_lots` is what waits of it now. `filled_*` and `fee_minor` are this commit's
-    share: the sum over an order's events is what it filled. `is_new` marks its entry.
+    share: the sum over an order's events is what it filled. `is_new` marks its entry. `cause`
+    says why it was cancelled (`matching.Cause`).
     """
 
     order_id: str
@@ -58,6 +59,7 @@ class OrderMoved(msgspec.Struct, frozen=True, array_like=True, gc=False):
     filled_lots: int
     filled_minor: int
     fee_minor: int
+    cause: int = 0
 
 
 read_change = msgspec.json.Decoder(MarketChange).decode

@@ -79,9 +79,10 @@ RETURNING user_id, sequence
 """
 ADD_OWN_EVENTS = """
 INSERT INTO orderbook_ownevent (user_id, sequence, batch_id, order_id, market_id, is_new, state,
-                                remaining_lots, filled_lots, filled_minor, fee_minor)
+                                remaining_lots, filled_lots, filled_minor, fee_minor, cause)
 SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::int[], %s::bool[],
-                     %s::smallint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])
+                     %s::smallint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
+                     %s::smallint[])
 """
 TRIM_OWN_EVENTS = "DELETE FROM orderbook_ownevent WHERE user_id = %s AND sequence <= %s"
 RESET_OWNERS = """
@@ -264,7 +265,7 @@ def _own_row(number: int, batch: int, move: OrderMoved) -> tuple[int, ...]:
     return (
         move.user_id, number, batch, int(move.order_id), move.market_id, int(move.is_new),
         STATES[move.state], move.remaining_lots, move.filled_lots, move.filled_minor,
-        move.fee_minor,
+        move.fee_minor, move.cause,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ the owners' events add up to their orders.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import pytest
@@ -16,16 +17,28 @@ from django.db.models import Q
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from orderbook.answers import cancel_reason
+from orderbook.api.own_serializers import OwnEventOut
 from orderbook.api.serializers import BookOut, ChangeOut
 from orderbook.market_data.books import ChangesGone, changes_after, depth
 from orderbook.market_data.projection import Projection
-from orderbook.models import Feed, Fill, Order, OrderState, OwnEvent, OwnFeed
+from orderbook.models import (
+    Feed,
+    Fill,
+    Market,
+    Order,
+    OrderState,
+    OwnEvent,
+    OwnFeed,
+    SpecialOrder,
+)
 from scripclient.book import LocalBook, OutOfStep
 from tests.orderbook.feed import Follower, plain_book, plain_candles, stored_candles
 from tests.orderbook.venue import SteppedEngine, Venue
 
 pytestmark = pytest.mark.django_db
 
+CONTEXT: dict[str, Any] = {"markets": defaultdict(Market)}
 PEOPLE = ("ann", "ben", "cid")
 
 orders = st.tuples(
@@ -196,6 +209,9 @@ def assert_own_events_add_up(venue: Venue) -> None:
             order.taken_fee_minor + order.made_fee_minor
         )
         assert OrderState(order.state) == OrderState(events[-1].state or 0)
+        special = SpecialOrder.objects.filter(pk=order.pk).first()
+        reason = cancel_reason(order.entry_state, order.state, special.cause if special else 0)
+        assert OwnEventOut(events[-1], context=CONTEXT).data["cancel_reason"] == reason
         left = order.remaining_lots if order.state == OrderState.OPEN else 0
         assert events[-1].remaining_lots == left
         fills = Fill.objects.filter(Q(maker_order_id=order.pk) | Q(taker_order_id=order.pk))

@@ -168,7 +168,7 @@ def test_who_leaves_is_skipped_and_gets_the_old_place_back_with_the_ticket(room_
 
 
 def test_a_wiped_redis_brings_everybody_back_by_their_tickets(room_id: int) -> None:
-    running = room(room_id, starts_in_s=-3600, per_minute=600)
+    running = room(room_id, starts_in_s=-3600, per_minute=300)
     client = redis.Redis.from_url(settings.REDIS_URL)
 
     async def story(lines: WaitingLines) -> None:
@@ -184,17 +184,15 @@ def test_a_wiped_redis_brings_everybody_back_by_their_tickets(room_id: int) -> N
         places = [each.ahead for each in order]
         assert places[2] == 19
         assert places[:2] + places[3:] == list(range(19))
-        await asyncio.sleep(1.1)
+        await asyncio.sleep(2.1)
         again = await all_of(lines, running, range(10, 30))
-        # What was held back meanwhile is given now, ten a second, and those in front have it.
+        # What was held back meanwhile is given now, five a second, and those in front have it.
         count = sum(passed(again))
-        assert 10 <= count <= (time.monotonic() - wiped) * 10 + 2
-        assert places[12 - 10] == 19 and not passed(again)[2]
-        assert [ok for number, ok in enumerate(passed(again)) if number != 2][:count] == [
-            True
-        ] * count
+        assert 10 <= count <= (time.monotonic() - wiped) * 5 + 2
+        in_front = [ok for number, ok in enumerate(passed(again)) if number != 2]
+        assert [*in_front, passed(again)[2]] == [True] * count + [False] * (20 - count)
 
-    run(story, grace_s=1)
+    run(story, grace_s=2)
 
 
 def test_control_without_the_grace_those_who_come_back_first_pass_first(room_id: int) -> None:
