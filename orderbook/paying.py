@@ -79,6 +79,10 @@ class BatchFull(Exception):
     """The command at hand touches what is not locked, or more than one commit carries."""
 
 
+class CannotSettle(RuntimeError):
+    """The market itself cannot be paid: its fee account is closed, or may hold no more."""
+
+
 class NeedsTransaction(Exception):
     """The batch does what cannot be decided ahead, such as to halt a market."""
 
@@ -364,12 +368,14 @@ class Paying:
     def pay_cross(self, trading: Trading, cross: Cross) -> tuple[Refusal, int, Settlement]:
         """Put a trade of two waiting orders through the ledger.
 
-        Answers the refusal (or `CREATED`), and the order whose wallet is at fault.
+        Answers the refusal (or `CREATED`), and the order whose wallet is at fault. Raises
+        `CannotSettle` if none is: the auction is tried again later.
         """
         ledger = self._ledger
         chain, receivers, settlement = charges_of_cross(cross, trading, self._memory, ledger)
         refusal, index = self._pay(chain)
-        assert refusal is Refusal.CREATED or (refusal in MAKER_FAULTS and index in receivers)
+        if refusal is not Refusal.CREATED and not (refusal in MAKER_FAULTS and index in receivers):
+            raise CannotSettle(f"{trading.code}: {chain[index]} is refused: {refusal.name}")
         return refusal, receivers.get(index, 0), settlement
 
     # -- cancellations -------------------------------------------------------------------------

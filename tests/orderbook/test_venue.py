@@ -21,6 +21,7 @@ from orderbook.models import (
     OrderState,
     VenueTime,
 )
+from orderbook.paying import CannotSettle
 from orderbook.verifying import differences
 from sequencer.models import Shard
 from tests.orderbook.venue import SteppedEngine, Venue
@@ -236,6 +237,25 @@ def test_a_rolled_back_auction_leaves_memory_as_it_was(auction: Venue) -> None:
     venue.keep_up()
     assert venue.state == "open"
     assert venue.units_of("bea") == (3, 0)
+
+
+def test_an_auction_whose_fees_cannot_be_taken_waits_and_says_so(auction: Venue) -> None:
+    venue = auction
+    venue.run(venue.place("sam", "sell", 1000, 5), venue.place("bea", "buy", 1000, 5))
+    before = venue.book.state_hash()
+    venue.engine.pass_s(61)
+    fees = Account.objects.filter(pk=venue.engine.memory.markets[venue.market.pk].fee_account_id)
+    fees.update(ceiling=0)
+    with pytest.raises(CannotSettle, match="CEILING_EXCEEDED"), transaction.atomic():
+        venue.engine.execute([])
+    venue.engine.rolled_back()
+    assert venue.book.state_hash() == before and venue.state == "auction"
+    fees.update(ceiling=None)
+    venue.engine.pass_s(61)  # it is left out for a while
+    venue.keep_up()
+    assert venue.state == "open"
+    assert venue.units_of("bea") == (5, 0)
+    assert_sound(venue)
 
 
 # -- bands -------------------------------------------------------------------------------------
