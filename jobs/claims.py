@@ -110,6 +110,10 @@ EXPLAIN = """
 UPDATE jobs_job SET reason = %s, error = %s
  WHERE id = ANY(%s) AND worker = %s AND reason = 'worker_lost' AND state IN (1, 6)
 """
+EXPLAIN_OWN = """
+UPDATE jobs_job SET reason = %s, error = %s
+ WHERE id = %s AND fence = %s AND reason = 'worker_lost' AND state IN (1, 6)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,11 +232,17 @@ def strand(held: Claim, reason: Reason, error: str) -> None:
 
 
 def fail(held: Claim, reason: Reason, error: str) -> None:
-    """Give a failed job back, to be tried later, or end it. Nothing if the lease is lost."""
+    """Give a failed job back, to be tried later, or end it. Nothing if the lease is lost.
+
+    The sweeper may have given it back already: a connection that was closed because a time limit
+    struck looks like a worker that is gone. Then only the reason is put right.
+    """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(FAIL, [reason, clean(error), held.id, held.fence])
         row = cursor.fetchone()
-        if row and row[0] >= State.DONE:
+        if row is None:
+            cursor.execute(EXPLAIN_OWN, [reason, clean(error), held.id, held.fence])
+        elif row[0] >= State.DONE:
             _free_key(held)
 
 

@@ -15,6 +15,7 @@ from edge.database import database_conninfo
 from edge.ids import first_id_at
 from jobs import beat, bell, claims, days, enqueue, sweeper
 from jobs.models import Job, Sweeper, UniqueKey
+from jobs.rules import Reason
 from jobs.runner import run_one
 from jobs.sweeper import Connection, sweep
 from tests.jobs.conftest import left, the_job
@@ -264,3 +265,32 @@ def test_days_lie_ahead_and_a_row_that_came_before_its_day_moves_in(
         "SELECT tableoid::regclass::text FROM jobs_job WHERE id = %s", [early]
     ).fetchone() or ("",)
     assert table == f"jobs_job_{day:%Y_%m_%d}"
+
+
+def given_back(session: Connection) -> claims.Claim:
+    """A claim that the sweeper has taken back, because its connection was closed."""
+    held = claims.claim(put())
+    assert held is not None
+    connection.close()  # as when a time limit has struck
+    sweep(session)
+    job = the_job(held.id)
+    assert (job.state, job.reason) == (State.QUEUED, "worker_lost")
+    return held
+
+
+def test_the_sweeper_was_quicker_than_who_knows_what_happened(session: Connection) -> None:
+    held = given_back(session)
+    claims.fail(held, Reason.TIME_LIMIT, "took longer than 1 s")
+    job = the_job(held.id)
+    assert (job.state, job.reason, job.error) == (
+        State.QUEUED, "time_limit", "took longer than 1 s",
+    )  # fmt: skip
+
+
+def test_a_reason_that_comes_late_is_not_put_on_the_next_attempt(session: Connection) -> None:
+    held = given_back(session)
+    change(held.id, due_at=LONG_AGO)
+    assert claims.claim(held.id) is not None
+    claims.fail(held, Reason.RAISED, "of the attempt before")
+    job = the_job(held.id)
+    assert (job.state, job.reason) == (State.RUNNING, "worker_lost")
