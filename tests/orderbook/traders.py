@@ -18,6 +18,22 @@ def four_traders(**terms: int) -> Venue:
     return venue
 
 
+def opened(**terms: object) -> Venue:
+    """A venue of these terms, with Sam and Tim who sell, Bea and Ben who buy."""
+    venue = Venue(taker_fee_bps=100, maker_fee_bps=50, **terms)
+    venue.join("sam", units=100)
+    venue.join("tim", units=100)
+    venue.join("bea", points=100_000)
+    venue.join("ben", points=100_000)
+    return venue
+
+
+def assert_sound(venue: Venue) -> None:
+    """Orders, holds and fills agree."""
+    venue.market.refresh_from_db()
+    assert list(differences(venue.market)) == []
+
+
 def settled(venue: Venue) -> None:
     """Nothing is made or lost, holds and orders agree, and a restart knows the same."""
     venue.book.check()
