@@ -126,12 +126,8 @@ class Embedded:
         return [
             str(_postgres_bin() / "postgres"),
             *("-D", str(self.postgres_data), "-k", str(self.socket_dir)),
-            *("-c", "listen_addresses="),
-            *(
-                part
-                for name, value in POSTGRES_SETTINGS.items()
-                for part in ("-c", f"{name}={value}")
-            ),
+            "--listen_addresses=",
+            *(f"--{name}={value}" for name, value in POSTGRES_SETTINGS.items()),
         ]
 
     def spawn_postgres(self, guard: Guard | None = None) -> subprocess.Popen[bytes]:

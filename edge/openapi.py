@@ -63,6 +63,13 @@ def add_shapes(result: dict[str, Any], types: Iterable[type]) -> dict[str, Any]:
     return schemas
 
 
+def add_paths(result: dict[str, Any], paths: dict[str, dict[str, Any]]) -> None:
+    """Put operations, by path and method, in their places among the document's."""
+    for path, operations in paths.items():
+        result["paths"].setdefault(path, {}).update(operations)
+    result["paths"] = dict(sorted(result["paths"].items()))
+
+
 def json_of(shape: type) -> dict[str, Any]:
     """A body of this structure, as an operation refers to it."""
     return {"application/json": {"schema": {"$ref": REFERENCE.format(name=shape.__name__)}}}

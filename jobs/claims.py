@@ -106,14 +106,11 @@ UPDATE jobs_job {GIVE_BACK}
  WHERE id = ANY(%s) AND state = 2 AND worker = %s RETURNING id, state, unique_key
 """
 # The sweeper may have been quicker, but did not know what befell the worker.
-EXPLAIN = """
-UPDATE jobs_job SET reason = %s, error = %s
- WHERE id = ANY(%s) AND worker = %s AND reason = 'worker_lost' AND state IN (1, 6)
+_EXPLAIN = """
+UPDATE jobs_job SET reason = %s, error = %s WHERE reason = 'worker_lost' AND state IN (1, 6)
 """
-EXPLAIN_OWN = """
-UPDATE jobs_job SET reason = %s, error = %s
- WHERE id = %s AND fence = %s AND reason = 'worker_lost' AND state IN (1, 6)
-"""
+EXPLAIN = f"{_EXPLAIN} AND id = ANY(%s) AND worker = %s"
+EXPLAIN_OWN = f"{_EXPLAIN} AND id = %s AND fence = %s"
 
 
 @dataclass(frozen=True, slots=True)

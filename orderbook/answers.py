@@ -16,7 +16,7 @@ from orderbook.instructions import NO_CONDITIONS, OrderType, SelfTrade
 from orderbook.matching import Cause
 from orderbook.models import OrderState
 from orderbook.refusal_words import WORDS
-from orderbook.rows import NewOrder, StoredOrder
+from orderbook.rows import NewOrder, StoredOrder, unsaid_cause
 from orderbook.stops import stop_ticks_of
 from sequencer.commands import Answer, Command
 
@@ -185,15 +185,10 @@ def _with_the_rest(body: OrderAnswer, row: NewOrder | StoredOrder, terms: Terms)
 
 
 def cancel_reason(entry_state: int, state: int, cause: int) -> str | None:
-    """Why an order was cancelled; None if it was not.
-
-    A cause of 0 goes without saying: what ended on entry was not to wait, and what ended later
-    did so because its owner asked.
-    """
+    """Why an order was cancelled; None if it was not. A cause of 0 goes without saying."""
     if state != OrderState.CANCELLED:
         return None
-    unsaid = Cause.IMMEDIATE if entry_state == OrderState.CANCELLED else Cause.REQUESTED
-    return CANCEL_REASONS[Cause(cause or unsaid)]
+    return CANCEL_REASONS[Cause(cause or unsaid_cause(entry_state))]
 
 
 def _prices(row: NewOrder | StoredOrder, terms: Terms) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from edge.openapi import REFUSED, add_shapes, json_of
+from edge.openapi import add_paths, add_shapes, json_of
 from orderbook.answers import AmendAnswer, CancelAnswer, OrderAnswer
 from orderbook.cancelled import CancelAllAnswer
 from orderbook.commands import CancelRequest
@@ -117,9 +117,10 @@ def add_trading(result: Schema, **_: Any) -> Schema:
     types = {each.answer for each in OPERATIONS} | {each.body for each in OPERATIONS if each.body}
     schemas = add_shapes(result, types)
     schemas["BatchRequest"]["properties"]["commands"] |= {"minItems": 1, "maxItems": MOST_COMMANDS}
+    paths: dict[str, Schema] = {}
     for each in OPERATIONS:
-        result["paths"].setdefault(each.path, {})[each.method] = _operation(each)
-    result["paths"] = dict(sorted(result["paths"].items()))
+        paths.setdefault(each.path, {})[each.method] = _operation(each)
+    add_paths(result, paths)
     return result
 
 
@@ -139,7 +140,7 @@ def _operation(operation: Operation) -> Schema:
         "security": [{"apiKey": []}],
         "parameters": _parameters(operation),
         **asked,
-        "responses": {operation.status: answer, "default": REFUSED},
+        "responses": {operation.status: answer},
     }
 
 

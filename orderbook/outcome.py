@@ -12,7 +12,7 @@ from orderbook.matching import Cause, Dropped, Fill, Report
 from orderbook.memory import Memory, Trading
 from orderbook.models import OrderState
 from orderbook.plans import PlacePlan
-from orderbook.rows import NewFill, NewOrder, OrderChange
+from orderbook.rows import NewFill, NewOrder, OrderChange, unsaid_cause
 from orderbook.settlement import Settlement
 from orderbook.special_rows import SpecialRow
 from orderbook.steps import AmendStep, Step
@@ -337,8 +337,7 @@ class Outcome:
         special = self._specials.get(row.id)
         if special is not None and special.cause:
             return Cause(special.cause)
-        is_over = isinstance(row, NewOrder) and row.entry_state == OrderState.CANCELLED
-        return Cause.IMMEDIATE if is_over else Cause.REQUESTED
+        return unsaid_cause(row.entry_state if isinstance(row, NewOrder) else OrderState.OPEN)
 
     # -- afterwards ----------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import msgspec
 from edge.journey import NO_TEXT, Journey, Rows, int8, row, text
 from edge.postgres import array
 from orderbook.instructions import NO_CONDITIONS, Conditions, OrderType, SelfTrade
+from orderbook.matching import Cause
 from orderbook.models import OrderState
 
 WRITE_ORDERS = """
@@ -151,6 +152,14 @@ class StoredOrder(msgspec.Struct):
     def content(self) -> tuple[object, ...]:
         """All that its client asked for: the same again is no other order."""
         return (*_content(self), self.guard and _content(self.guard))
+
+
+def unsaid_cause(entry_state: int) -> Cause:
+    """Why an order was cancelled of which no cause is kept: it goes without saying.
+
+    What ended on entry was not to wait; what ended later did so because its owner asked.
+    """
+    return Cause.IMMEDIATE if entry_state == OrderState.CANCELLED else Cause.REQUESTED
 
 
 def _content(row: NewOrder | StoredOrder) -> tuple[object, ...]:

@@ -125,7 +125,7 @@ class Gateway:
             return None
 
     def _find_target(self, method: bytes, target: bytes) -> Route | None:
-        found = self.find(method.decode("latin-1"), path_of(target))
+        found = self.find(method.decode("latin-1"), split_target(target)[0])
         return found and found[0]
 
     def _lane_of(self, route: Route) -> Admission:
@@ -307,7 +307,9 @@ class Gateway:
             asyncio.get_running_loop().call_soon(self._turn)
 
     def _turn(self) -> None:
-        """Once a turn of the event loop, when answers came: learn, and let the next ones go."""
+        """When answers came, or room was given back else: learn, and let the next ones go."""
+        if not self._turn_is_due:
+            return  # done already, when the answers had been passed on
         self._turn_is_due = False
         for lane in self._lanes:
             lane.learn()
@@ -378,10 +380,11 @@ class Gateway:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def path_of(target: bytes) -> str:
-    """The path that a request's target names, without its query."""
-    text = target.partition(b"?")[0].decode("latin-1")
-    return unquote(text) if "%" in text else text
+def split_target(target: bytes) -> tuple[str, bytes]:
+    """Split what a request asks for into the path that it names and its query."""
+    path, _, query = target.partition(b"?")
+    text = path.decode("latin-1")
+    return (unquote(text) if "%" in text else text), query
 
 
 def _check_content_type(headers: Mapping[bytes, bytes]) -> None:

@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from edge.problems import Refusal
 from sequencer.exchange import Exchange, whole
-from sequencer.gateway import Gateway, path_of, too_large
+from sequencer.gateway import Gateway, split_target, too_large
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ class GatewayHttp(HttpToolsProtocol):
             refusal = self._turnstile.refusal_for(data)
             if refusal is not None:
                 self._socket.write(refusal)
-                self._deadline = self.loop.time() + KEEP_ALIVE_S
+                self._rest()
                 return
         super().data_received(data)
         if self._is_in_head and not self._is_ending:
@@ -170,14 +170,14 @@ class GatewayHttp(HttpToolsProtocol):
         if self._head_bytes > LARGEST_HEAD_BYTES:
             self._end_with(headers_too_large())
             return
-        path = path_of(self.url)
+        path, query = split_target(self.url)
         found = None
         if self._door is not None:
             found = self._door.find(self.parser.get_method().decode("latin-1"), path)
         if found is None:
             self._take_the_long_way()
             return
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self._is_serving():
             # A command behind a page on one connection: it is not looked at, and the
             # connection ends after the page, so that its sender knows.
             self.cycle.keep_alive = False
@@ -191,7 +191,7 @@ class GatewayHttp(HttpToolsProtocol):
                 path=path,
                 path_values=path_values,
                 headers=dict(self.headers),
-                query=self.url.partition(b"?")[2],
+                query=query,
                 keep_alive=self.parser.should_keep_alive() and not self.parser.should_upgrade(),
             )
         )
@@ -288,8 +288,12 @@ class GatewayHttp(HttpToolsProtocol):
             or self._exchanges
             or self._current is not None
             or self.timeout_keep_alive_task is not None
-            or (self.cycle is not None and not self.cycle.response_complete)
+            or self._is_serving()
         )
+
+    def _is_serving(self) -> bool:
+        """A page is being served, the long way."""
+        return self.cycle is not None and not self.cycle.response_complete
 
     def _rest(self) -> None:
         """With nothing under way, wait for the next request for a while."""
@@ -329,8 +333,7 @@ class GatewayHttp(HttpToolsProtocol):
         """Say whether a time limit has passed; a page that is being served has none."""
         if now < self._deadline:
             return False
-        is_serving = self.cycle is not None and not self.cycle.response_complete
-        return not is_serving or self._is_ending or self.flow.write_paused
+        return not self._is_serving() or self._is_ending or self.flow.write_paused
 
     def expire(self) -> None:
         """End a connection that took too long."""

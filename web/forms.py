@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django import forms
 from django.core.validators import RegexValidator
@@ -39,6 +41,12 @@ DECIMAL = {"inputmode": "decimal", "autocomplete": "off"}
 def new_key() -> str:
     """Name one wish, so that asking twice for it does it once."""
     return secrets.token_urlsafe(16)
+
+
+def name_of_wish(kind: str, who: User, what: object, key: str) -> UUID:
+    """Name a wish for ever. The person is part of the name, so nobody can take another's."""
+    digest = hashlib.sha256(f"{kind}\0{who.pk}\0{what}\0{key}".encode()).digest()
+    return UUID(bytes=digest[:16])
 
 
 class OnceForm(forms.Form):

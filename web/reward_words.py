@@ -17,7 +17,6 @@ from rewards.campaigns.terms import (
     Points,
     TierPoints,
     Units,
-    assets_of,
 )
 from wallet.models import Asset
 from web.amounts import format_amount
@@ -35,10 +34,6 @@ class Names:
         """Look names up: two queries, whatever the number."""
         programs = TierProgram.objects.values_list("code", "title")
         return cls(Asset.objects.in_bulk(list(set(codes)), field_name="code"), dict(programs))
-
-    @classmethod
-    def for_effects(cls, effects: Iterable[AnyEffect]) -> Names:
-        return cls.of(assets_of(effects))
 
     def sum_of(self, code: str, amount: int) -> str:
         """So much of an asset, or of a program's points."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge.openapi import REFUSED, add_shapes, json_of
+from edge.openapi import add_paths, add_shapes, json_of
 from sequencer.waiting_room.answers import RoomAnswer, StandingAnswer, StreamedStanding
 from sequencer.waiting_room.api import API, TICKET_HEADER
 
@@ -28,7 +28,7 @@ def add_waiting_rooms(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     add_shapes(result, [RoomAnswer, StandingAnswer, StreamedStanding])
     room = f"{API}{{name}}/"
     asking = _operation("Ask where you stand", "waiting_room_standing", StandingAnswer)
-    result["paths"] |= {
+    paths = {
         room: {"get": _operation("Read what people wait for", "waiting_room", RoomAnswer)},
         f"{room}ticket/": {
             "get": asking,
@@ -38,7 +38,7 @@ def add_waiting_rooms(result: dict[str, Any], **_: Any) -> dict[str, Any]:
             "get": _operation("Follow where you stand", "waiting_room_stream", StreamedStanding)
         },
     }
-    result["paths"] = dict(sorted(result["paths"].items()))
+    add_paths(result, paths)
     return result
 
 
@@ -54,5 +54,5 @@ def _operation(summary: str, name: str, answer: type) -> dict[str, Any]:
         "tags": ["waiting rooms"],
         "security": [{"apiKey": []}] if is_own else [],
         "parameters": [NAME, TICKET] if is_own else [NAME],
-        "responses": {"200": {"description": "", "content": content}, "default": REFUSED},
+        "responses": {"200": {"description": "", "content": content}},
     }

@@ -15,9 +15,9 @@ from django.utils import timezone
 from accounts.models import User
 from rewards.campaigns import names, publishing, standings
 from rewards.campaigns.models import Claim
-from sequencer.models import WaitingRoom
 from sequencer.waiting_room.actions import open_room
 from sequencer.waiting_room.tokens import Pass, write_pass
+from tests.sequencer.waiting_room.test_actions import new_room
 from tests.web.conftest import Site
 from wallet.models import Account
 from web.forms import new_key
@@ -148,19 +148,12 @@ def test_unknown_and_spoilt_wishes_change_nothing(site: Site, writer: User) -> N
 
 def test_a_guarded_campaign_sends_to_its_waiting_room(site: Site, writer: User) -> None:
     publish(site, writer)
-    now = timezone.now()
-    room = open_room(
-        WaitingRoom(
-            name="drop", title="The drop", opens_at=now, starts_at=now, passes_per_minute=60,
-            path_prefix="/api/v1/campaigns/HELLO/",
-        ),
-        by=None,
-    )  # fmt: skip
+    room = open_room(new_room(path_prefix="/api/v1/campaigns/HELLO/"), by=None)
     browser = site.as_(site.ann)
     answer = claim(browser, "HELLO")
     assert (answer.status_code, answer["Location"]) == (302, "/waiting/drop/enter/")
     assert not Claim.objects.exists()
-    own = Pass(room.pk, site.ann.pk, int(now.timestamp()) + 60)
+    own = Pass(room.pk, site.ann.pk, int(timezone.now().timestamp()) + 60)
     browser.cookies["scrip_pass_drop"] = write_pass(own)
     assert claim(browser, "HELLO")["Location"] == "/rewards/"
     assert Claim.objects.count() == 1

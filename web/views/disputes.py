@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import uuid
 from contextlib import suppress
 
 from django.contrib.auth.decorators import login_required
@@ -13,13 +11,12 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts.models import User
 from edge.callers import client_ip
 from edge.problems import Refusal
 from rewards.disputes import actions
 from rewards.disputes.problems import DisputeMovedOn
 from rewards.models import Cover, Dispute, Reveal
-from web.forms import DisputeForm, new_key
+from web.forms import DisputeForm, name_of_wish, new_key
 from web.people import person
 
 
@@ -42,7 +39,7 @@ def dispute(request: HttpRequest, reveal_id: int) -> HttpResponse:
                 holder=owner,
                 problem=Dispute.Problem(said["problem"]),
                 evidence=said["evidence"],
-                request=_wish(owner, reveal.pk, said["key"]),
+                request=name_of_wish("web.dispute", owner, reveal.pk, said["key"]),
                 ip=client_ip(request),
             )
             return redirect("dispute", reveal_id=reveal.pk)
@@ -64,12 +61,6 @@ def dispute(request: HttpRequest, reveal_id: int) -> HttpResponse:
 
 def _is_open(cover: Cover) -> bool:
     return cover.state == Cover.State.OPEN and cover.closes_at > timezone.now()
-
-
-def _wish(owner: User, reveal_id: int, key: str) -> uuid.UUID:
-    """Name a dispute for ever. The person is part of the name, so nobody can take another's."""
-    digest = hashlib.sha256(f"web.dispute\0{owner.pk}\0{reveal_id}\0{key}".encode()).digest()
-    return uuid.UUID(bytes=digest[:16])
 
 
 @login_required

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
-from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -21,10 +20,11 @@ from rewards.campaigns import claiming, deciding, standings
 from rewards.campaigns.claiming import Answer, Wish, progress_of
 from rewards.campaigns.models import Campaign, Claim, FactName
 from rewards.campaigns.problems import CampaignUnknown, claim_refused
-from rewards.campaigns.terms import AnyEffect
+from rewards.campaigns.rush.gateway_routes import CLAIMS
+from rewards.campaigns.terms import AnyEffect, assets_of
 from sequencer.waiting_room.actions import require_passes
 from sequencer.waiting_room.guard import PassRequired
-from web.forms import OnceForm, new_key
+from web.forms import OnceForm, name_of_wish, new_key
 from web.people import person
 from web.reward_words import Names, words_of, words_of_payments
 
@@ -32,7 +32,6 @@ CHANNEL = "site"
 """What the rules of a campaign hear of where the claim comes from."""
 MOST_SHOWN = 60
 CLAIMS_SHOWN = 10
-CLAIMS_PATH = "/api/v1/campaigns/{}/claims/"
 WITH_AN_ORDER = {deciding.ORDER_MISSING[0], deciding.REFERRER_MISSING[0]}
 """Refusals of campaigns that are claimed elsewhere: with an order, or by an invitation."""
 
@@ -47,47 +46,56 @@ def rewards(request: HttpRequest) -> HttpResponse:
 
 def _shown(request: HttpRequest, *, status: int = 200) -> HttpResponse:
     owner = person(request)
-    cards = _cards(owner)
-    ready = [card for card in cards if card["answer"].refused is None]
-    waiting = [card for card in cards if card["answer"].refused is not None]
+    wish = Wish(campaign="", person=owner, request=claiming.NO_REQUEST, channel=CHANNEL)
+    answers = [answer for answer in claiming.qualify(wish) if _is_for_here(answer)]
+    ready = [answer for answer in answers if answer.refused is None][:MOST_SHOWN]
+    waiting = [answer for answer in answers if answer.refused is not None][:MOST_SHOWN]
     claims = list(
         Claim.objects.filter(owner=owner).select_related("campaign").order_by("-id")[:CLAIMS_SHOWN]
     )
-    names = Names.of(row["asset"] for claim in claims for row in claim.payments)
+    given = {row["asset"] for claim in claims for row in claim.payments}
+    cards = _Cards(owner, ready + waiting, given)
     context = {
         "tiers": standings.places_of(owner.pk, timezone.now()),
-        "ready": ready[:MOST_SHOWN],
-        "waiting": waiting[:MOST_SHOWN],
+        "ready": [cards.card(answer) for answer in ready],
+        "waiting": [cards.card(answer) for answer in waiting],
         "claims": [
-            {"claim": claim, "given": words_of_payments(claim.payments, owner.pk, names)}
+            {
+                "claim": claim,
+                "given": words_of_payments(claim.payments, owner.pk, cards.names),
+            }
             for claim in claims
         ],
     }
     return render(request, "web/rewards.html", context, status=status)
 
 
-def _cards(owner: User) -> list[dict[str, Any]]:
-    """The live campaigns, each with what it gives and what a claim would meet now."""
-    wish = Wish(campaign="", person=owner, request=claiming.NO_REQUEST, channel=CHANNEL)
-    answers = [answer for answer in claiming.qualify(wish) if _is_for_here(answer)]
-    found = Campaign.objects.in_bulk([answer.campaign for answer in answers], field_name="code")
-    effects = {answer.campaign: _effects(answer, owner) for answer in answers}
-    names = Names.for_effects(effect for each in effects.values() for effect in each)
-    kinds = dict(FactName.objects.filter(kind=FactName.Kind.ACTIVITY).values_list("code", "title"))
-    return [
-        {
+class _Cards:
+    """Live campaigns as they are shown: what each gives, what a claim would meet, in words."""
+
+    def __init__(self, owner: User, answers: Sequence[Answer], assets: AbstractSet[str]) -> None:
+        """`assets` are others that words are needed for."""
+        self._effects = {answer.campaign: _effects(answer, owner) for answer in answers}
+        every = (effect for effects in self._effects.values() for effect in effects)
+        self.names = Names.of(assets | assets_of(every))
+        codes = list(self._effects)
+        self._campaigns = Campaign.objects.in_bulk(codes, field_name="code")
+        kinds = FactName.objects.filter(kind=FactName.Kind.ACTIVITY)
+        self._deeds = dict(kinds.values_list("code", "title"))
+
+    def card(self, answer: Answer) -> dict[str, Any]:
+        """One campaign, for the template."""
+        return {
             "answer": answer,
-            "campaign": found[answer.campaign],
-            "gives": words_of(effects[answer.campaign], names),
+            "campaign": self._campaigns[answer.campaign],
+            "gives": words_of(self._effects[answer.campaign], self.names),
             "missions": [
-                step | {"what": kinds.get(step["event"]) or step["event"]}
+                step | {"what": self._deeds.get(step["event"]) or step["event"]}
                 for step in progress_of(answer)
             ],
             "missing": _missing(answer),
             "key": new_key(),
         }
-        for answer in answers
-    ]
 
 
 def _missing(answer: Answer) -> list[str]:
@@ -125,11 +133,11 @@ def claim(request: HttpRequest, campaign: str) -> HttpResponse:
     wish = Wish(
         campaign=campaign,
         person=owner,
-        request=_named(owner, campaign, form.cleaned_data["key"]),
+        request=name_of_wish("web claim", owner, campaign, form.cleaned_data["key"]),
         channel=CHANNEL,
     )
     try:
-        require_passes(request, CLAIMS_PATH.format(campaign), user_id=owner.pk)
+        require_passes(request, CLAIMS.format(campaign=campaign), user_id=owner.pk)
         outcome = claiming.claim(wish)
         if outcome.refused is not None:
             raise claim_refused(outcome.refused)
@@ -148,9 +156,3 @@ def claim(request: HttpRequest, campaign: str) -> HttpResponse:
     else:
         messages.success(request, f"Yours: {', '.join(given) or 'nothing this time'}.")
     return redirect("rewards")
-
-
-def _named(owner: User, campaign: str, key: str) -> UUID:
-    """Name a claim for ever. The person is part of the name, so nobody can take another's."""
-    digest = hashlib.sha256(f"web claim\0{owner.pk}\0{campaign}\0{key}".encode()).digest()
-    return UUID(bytes=digest[:16])

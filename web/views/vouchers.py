@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import uuid
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,7 +21,7 @@ from orderbook.models import Market
 from rewards.images import Form, drawn
 from rewards.models import Cover, Reveal, Series
 from rewards.revealing import Opened, RevealUnknown, masked, reveal, view
-from web.forms import OnceForm, new_key
+from web.forms import OnceForm, name_of_wish, new_key
 from web.people import available_of, own_wallets, person
 
 REVEALS_SHOWN = 20
@@ -93,19 +91,13 @@ def reveal_code(request: HttpRequest, series: str) -> HttpResponse:
         opened = reveal(
             series_code=series,
             owner=owner,
-            request=_wish(owner, series, form.cleaned_data["key"]),
+            request=name_of_wish("web", owner, series, form.cleaned_data["key"]),
             ip=client_ip(request),
         )
     except Refusal as refusal:
         context["problem"] = refusal
         return render(request, "web/reveal_confirm.html", context, status=refusal.status)
     return _shown(request, opened)
-
-
-def _wish(owner: User, series: str, key: str) -> uuid.UUID:
-    """Name a reveal for ever. The person is part of the name, so nobody can take another's."""
-    digest = hashlib.sha256(f"web\0{owner.pk}\0{series}\0{key}".encode()).digest()
-    return uuid.UUID(bytes=digest[:16])
 
 
 @login_required

@@ -9,10 +9,10 @@ from django.utils import timezone
 
 from rewards.campaigns.models import Claim, Simulation
 from rewards.campaigns.tasks import simulate
-from sequencer.models import WaitingRoom
 from sequencer.waiting_room.actions import close_room, open_room
 from tests.rewards.campaigns.conftest import World, everything
 from tests.rewards.test_api import Caller, code_of
+from tests.sequencer.waiting_room.test_actions import new_room
 
 TERMS: dict[str, Any] = {
     "starts_at": "2026-11-01T00:00:00Z",
@@ -345,14 +345,7 @@ def test_a_waiting_room_guards_claims_on_the_web_too(
 ) -> None:
     published(marla, mo)
     marla.post("segments/vip/members/", {"add": ["@Ann"]})
-    now = timezone.now()
-    room = open_room(
-        WaitingRoom(
-            name="drop", title="The drop", opens_at=now, starts_at=now, passes_per_minute=60,
-            path_prefix="/api/v1/campaigns/VIP/",
-        ),
-        by=None,
-    )  # fmt: skip
+    room = open_room(new_room(path_prefix="/api/v1/campaigns/VIP/"), by=None)
     refused = ann.post("campaigns/VIP/claims/", {}, key="once")
     assert code_of(refused) == (403, "waiting_room_pass_required")
     assert refused.json()["page_url"] == "/waiting/drop/"
