@@ -38,12 +38,16 @@ ROWS_PER_PAGE = 5_000
 MOMENT = pa.timestamp("us", tz="UTC")
 SCHEMA = pa.schema([pa.field("code", pa.string(), nullable=False), pa.field("expires_at", MOMENT)])
 
+# A CTE, which runs once: the planner may run a subquery in FROM for each code anew, and each run
+# passes by the codes that the ones before took, so that all codes would go.
 TAKE = """
+WITH free AS MATERIALIZED (
+    SELECT id FROM rewards_vouchercode
+     WHERE series_id = %(series)s AND state = 0 AND expires_at > %(now)s
+     ORDER BY expires_at, id LIMIT %(most)s FOR NO KEY UPDATE SKIP LOCKED
+)
 UPDATE rewards_vouchercode AS code SET state = 1, export_id = %(export)s
-  FROM (SELECT id FROM rewards_vouchercode
-         WHERE series_id = %(series)s AND state = 0 AND expires_at > %(now)s
-         ORDER BY expires_at, id LIMIT %(most)s FOR NO KEY UPDATE SKIP LOCKED) AS free
- WHERE code.id = free.id
+  FROM free WHERE code.id = free.id
 """
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from accounts.models import User
@@ -277,6 +278,28 @@ def test_export_takes_codes_and_units_and_writes_both_formats(
     assert downloads.count() == 2
     # Whoever was handed a printed code can use it; nobody in particular owns it.
     assert till.use(rows[0]["code"]).redemption.state == 1
+
+
+RUN_FOR_EACH_CODE = """
+UPDATE rewards_vouchercode AS code SET state = 1, export_id = %(export)s
+  FROM (SELECT id FROM rewards_vouchercode
+         WHERE series_id = %(series)s AND state = 0 AND expires_at > %(now)s
+         ORDER BY expires_at, id LIMIT %(most)s FOR NO KEY UPDATE SKIP LOCKED) AS free
+ WHERE code.id = free.id
+"""
+
+
+@pytest.mark.parametrize(("take", "taken"), [(exporting.TAKE, 30), (RUN_FOR_EACH_CODE, 41)])
+def test_export_takes_no_more_than_asked_when_the_planner_expects_one_code(
+    till: Till, monkeypatch: pytest.MonkeyPatch, take: str, taken: int
+) -> None:
+    """The second is the control: a subquery that the planner puts inside a loop takes all."""
+    make(till, 1)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE rewards_vouchercode")
+    make(till, 40)
+    monkeypatch.setattr(exporting, "TAKE", take)
+    assert run(exporting.export("OURS", 30, actor=till.clerk)).done == taken
 
 
 def test_export_ends_when_the_treasury_is_empty(till: Till) -> None:
