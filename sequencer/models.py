@@ -67,7 +67,9 @@ class WaitingRoom(models.Model):
     it gives passes. Gateways follow this table within a second.
     """
 
-    name = models.SlugField(max_length=60, unique=True, help_text="In its address on the site and the API.")
+    name = models.SlugField(
+        max_length=60, unique=True, help_text="In its address on the site and the API."
+    )
     title = models.CharField(max_length=120, help_text="What people wait for, in their words.")
     opens_at = models.DateTimeField(default=timezone.now)
     starts_at = models.DateTimeField(help_text="Before it lots are drawn, after it people queue.")

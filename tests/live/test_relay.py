@@ -100,7 +100,7 @@ def test_a_sleeping_relay_is_woken_by_the_commit(monkeypatch: pytest.MonkeyPatch
             told_at = time.monotonic()
             tell(f"{number}")
             wait_for(lambda count=number + 1: len(heard.rows) == count)  # type: ignore[misc]
-            assert time.monotonic() - told_at < 5
+            assert time.monotonic() - told_at < 30
         wait_for(lambda: RelayRow.objects.get().is_asleep)
         relay.stop()
         tell("the last, to wake it")

@@ -225,7 +225,7 @@ def test_a_long_queue_is_let_go_without_recursion(cancelled: int, forget: bool) 
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert (ran.returncode, ran.stdout) == (0, "gone\n"), ran.stderr

@@ -147,7 +147,7 @@ def test_terminal_that_stands_still_holds_nobody_up(monkeypatch: pytest.MonkeyPa
         for _ in range(1000):
             console.line("web", "x" * 1000)  # A pipe holds 64 kB; nobody reads this one.
         console.close()
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 30
 
 
 GUARDED = """
@@ -175,7 +175,7 @@ def test_nothing_outlives_a_killed_starter(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def _are_gone_soon(pids: list[str]) -> bool:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         if not any(is_running(int(pid)) for pid in pids):
             return True
@@ -184,7 +184,7 @@ def _are_gone_soon(pids: list[str]) -> bool:
 
 
 def _wait_for_words(path: Path, count: int) -> list[str]:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while len(words := path.read_text().split()) < count:
         assert time.monotonic() < deadline
         time.sleep(0.01)

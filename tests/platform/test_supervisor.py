@@ -28,9 +28,9 @@ from tests.support.checkout import copy_of_the_code
 
 FEW = "seed_demo,simulator,collectstatic,worker,worker-slow,beat,gateway,writer,relay"
 NO_DEMO = "seed_demo,simulator,collectstatic"
-START_S = 100.0
+START_S = 180.0
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 class Checkout:
@@ -117,7 +117,7 @@ def checkout(embedded_servers: Embedded) -> Checkout:
     return Checkout(folder, base / "its data")
 
 
-def wait_until(is_so: Callable[[], object], timeout_s: float = 20.0) -> bool:
+def wait_until(is_so: Callable[[], object], timeout_s: float = 60.0) -> bool:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if is_so():

@@ -82,7 +82,7 @@ class Restartable:
         self.start()
 
 
-def wait_for(is_so: Callable[[], bool], timeout_s: float = 15) -> None:
+def wait_for(is_so: Callable[[], bool], timeout_s: float = 60) -> None:
     """Wait until something is so; a connection refused means not yet."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:

@@ -126,7 +126,7 @@ def test_hundreds_who_never_finish_their_request_keep_nobody_waiting(
     shard: int, serve_gateway: ServeGateway, start_writer: StartWriter
 ) -> None:
     start_writer()
-    served = serve_gateway(patience_s=3)
+    served = serve_gateway(patience_s=6)
     wait_for(lambda: served.client().delete("/api/v1/tally/first").status_code == 200)
     with contextlib.ExitStack() as open_connections:
         slow = [open_connections.enter_context(served.connect()) for _ in range(300)]
@@ -136,7 +136,7 @@ def test_hundreds_who_never_finish_their_request_keep_nobody_waiting(
         with served.client() as client:
             started = time.monotonic()
             assert client.delete("/api/v1/tally/a").json() == 2
-            assert time.monotonic() - started < 1
+            assert time.monotonic() - started < 4
         answers = {read_all(connection)[:12] for connection in slow}
     assert answers == {b"", b"HTTP/1.1 408"}
     assert rows(shard) == {"first": 1, "a": 2}

@@ -93,7 +93,7 @@ def test_without_postgres_the_outcome_is_unknown_in_time_and_nothing_is_done_lat
         own_postgres.kill()
         started = time.monotonic()
         response: httpx.Response = client.delete("/api/v1/tally/a")
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 4
         assert (response.status_code, response.json()["code"]) == (503, "outcome_unknown")
         assert response.headers["content-type"] == PROBLEM_JSON
         assert int(response.headers["retry-after"]) >= 1

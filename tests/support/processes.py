@@ -48,7 +48,7 @@ from config.supervisor.table import LOOPBACK, Place, Process, processes
 
 __all__ = ["Scrip", "StartScrip", "is_running"]
 
-READY_S = 40.0
+READY_S = 120.0
 STOP_S = 15.0
 TEMPLATE = "scrip_template"
 FIRST_PORT = 20_000

@@ -58,7 +58,7 @@ def run(script: str, origin: str, var: Path) -> str:
         env={**environment, "SCRIP_VAR": str(var)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -21,7 +21,7 @@ from config.supervisor.table import LOOPBACK
 from scripclient import Scrip as Api
 from tests.support.processes import Scrip
 
-START_S = 20.0
+START_S = 90.0
 WAIT_MS = 15_000
 MARKET = "STADIUM-DRINK.PTS"
 

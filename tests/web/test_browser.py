@@ -279,7 +279,7 @@ def test_the_examples_of_market_data_are_answered(shop: Shop) -> None:
     environment = {**shop.scrip.environment, "ORIGIN": shop.origin, "PYTHON": sys.executable}
     done = subprocess.run(
         ["bash", "-ec", block[1]],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False,
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert (done.returncode, len(answers)) == (0, 11), done.stderr

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 
@@ -190,7 +190,7 @@ def test_hours_go_over_midnight() -> None:
     assert inside == [0, 1, 22, 23]
 
 
-# -- speed -------------------------------------------------------------------------------------
+# -- many at once --------------------------------------------------------------------------------
 
 TWELVE: dict[str, Any] = {
     "is": "all",
@@ -224,13 +224,24 @@ EVERYTHING = Facts(
 )
 
 
-def test_twelve_conditions_are_decided_100_000_times_a_second() -> None:
+@pytest.mark.parametrize(
+    "lacks",
+    [
+        {"segments": frozenset()},
+        {"segments": frozenset({"vip", "press"})},
+        {"channel": "till"},
+        {"now": NOW + timedelta(days=1)},
+        {"now": NOW + timedelta(hours=10)},
+        {"attributes": {"age": 17}},
+        {"joined_at": NOW - timedelta(days=401)},
+        {"activities": {"check_in": (1,)}},
+        {"places": frozenset()},
+        {"order": Order(key="o", asset="EUR", amount=499, is_first=True)},
+        {"order": Order(key="o", asset="EUR", amount=700, is_first=False)},
+        {"order": None},
+    ],
+)
+def test_each_of_twelve_conditions_counts(lacks: dict[str, Any]) -> None:
     test = compiled(rule(TWELVE))
     assert test(EVERYTHING)
-    best = 0.0
-    for _ in range(5):
-        began = time.process_time()
-        for _ in range(5_000):
-            test(EVERYTHING)
-        best = max(best, 5_000 / (time.process_time() - began))
-    assert best > 100_000
+    assert not test(msgspec.structs.replace(EVERYTHING, **lacks))

@@ -333,8 +333,8 @@ def test_streams_are_bounded_for_each_person_and_end_with_the_gateway(
     wait_for(lambda: _opens(client, room))
     started = time.monotonic()
     served.process.terminate()
-    assert served.process.wait(10) in {0, -15}
-    assert time.monotonic() - started < 5
+    assert served.process.wait(60) in {0, -15}
+    assert time.monotonic() - started < 7.5, "streams hold up the end"
 
 
 def _opens(client: httpx.Client, room: WaitingRoom) -> bool:
