@@ -63,9 +63,13 @@ DONE_TOGETHER = f"""
 UPDATE jobs_job SET state = 5, ended_at = clock_timestamp(), lease_until = NULL, wish = 0,
                     reason = '', error = '' {ALL_OURS}
 """
-UNCLAIM = f"""
-UPDATE jobs_job SET state = 1, attempt = attempt - 1, rung_at = NULL, lease_until = NULL {ALL_OURS}
+# Laid back unbegun: that was no attempt, and what somebody wished meanwhile comes true.
+_LAY_BACK = """
+UPDATE jobs_job
+   SET state = CASE wish WHEN 2 THEN 7 WHEN 1 THEN 3 ELSE {state} END, wish = 0, lease_until = NULL,
+       ended_at = CASE wish WHEN 2 THEN clock_timestamp() END, attempt = attempt - 1, {beside}
 """
+UNCLAIM = f"{_LAY_BACK.format(state=1, beside='rung_at = NULL')} {ALL_OURS} RETURNING id, state"
 REACH = f"""
 UPDATE jobs_job SET point = %s, progress = progress || %s::jsonb, {LEASE} {OURS} RETURNING 1
 """
@@ -84,9 +88,8 @@ UPDATE jobs_job SET state = 1, lease_until = NULL, attempt = 0,
 RETURNING queue
 """
 STRAND = f"""
-UPDATE jobs_job SET state = 4, lease_until = NULL, reason = %s, error = %s,
-                    attempt = attempt - 1, began_at = NULL
- {OURS}
+{_LAY_BACK.format(state=4, beside="began_at = NULL, reason = %s, error = %s")} {OURS}
+RETURNING id, state
 """
 FREE_KEY = "DELETE FROM jobs_uniquekey WHERE key = %s AND job_id = %s"
 
@@ -182,8 +185,10 @@ def end_together(all_held: Sequence[Claim]) -> None:
 
 def unclaim(all_held: Sequence[Claim]) -> None:
     """Put jobs back that were not begun, as if nobody had claimed them."""
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(UNCLAIM, _all(all_held))
+        states = dict(cursor.fetchall())
+        _free_keys_of_ended(all_held, states)
 
 
 def _all(all_held: Sequence[Claim]) -> tuple[str, str, str]:
@@ -224,8 +229,13 @@ def step_aside(held: Claim) -> str:
 
 
 def strand(held: Claim, reason: Reason, error: str) -> None:
-    """Lay the job aside: nobody here knows how to do it. That is no attempt."""
-    _hit(STRAND, held, reason, error[:LONGEST_ERROR])
+    """Lay the job aside: nobody here knows how to do it. That is no attempt. Raises `LeaseLost`."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(STRAND, [reason, error[:LONGEST_ERROR], held.id, held.fence])
+        states = dict(cursor.fetchall())
+        if not states:
+            raise LeaseLost(held.id)
+        _free_keys_of_ended([held], states)
 
 
 def fail(held: Claim, reason: Reason, error: str) -> None:
@@ -253,6 +263,12 @@ def _hit(sql: str, held: Claim, *parameters: Any) -> None:
         cursor.execute(sql, [*parameters, held.id, held.fence])
         if cursor.rowcount != 1:
             raise LeaseLost(held.id)
+
+
+def _free_keys_of_ended(all_held: Sequence[Claim], states: Mapping[int, int]) -> None:
+    for held in all_held:
+        if states.get(held.id, State.QUEUED) >= State.DONE:
+            _free_key(held)
 
 
 def _free_key(held: Claim) -> None:

@@ -25,7 +25,7 @@ from wallet.ledger import Account
 from wallet.lot_history import LotHistory
 from wallet.lots import Lots, Movement, Part
 from wallet.models import Code
-from wallet.once import apply_once
+from wallet.once import apply_new
 
 ACCOUNTS_AT_ONCE = 1_000
 GRANTS_AT_ONCE = 20_000
@@ -98,7 +98,8 @@ def expire_due(
     limit: int | None = None,
     on_progress: Callable[[Sweep], None] | None = None,
 ) -> Sweep:
-    """Move what is left of lapsed lots to breakage, for up to `limit` accounts (or all).
+    """Move what is left of lapsed lots to breakage, for up to `limit` accounts (or all)
+    and any that must wait.
 
     Goes a thousand accounts a commit: stop it anywhere, run it again or twice at once, and
     each lot is expired once. Each lapsed lot leaves by a transfer of its own, effective when
@@ -119,7 +120,6 @@ def expire_due(
                 is_complete = False
             if on_progress is not None:
                 on_progress(sweep)
-    sweep.waiting_count = len(waiting)
     return sweep
 
 
@@ -150,7 +150,8 @@ def _due(now: datetime, limit: int | None, sweep: Sweep) -> Iterator[list[Due]]:
     while True:
         most = ACCOUNTS_AT_ONCE
         if limit is not None:
-            most = min(most, limit - sweep.account_count)
+            # Who waits is looked at anew each time, and must not keep the others from their turn.
+            most = min(most, limit - (sweep.account_count - sweep.waiting_count))
         if most <= 0:
             return
         with connection.cursor() as cursor:
@@ -184,6 +185,7 @@ def _expire(batch: Sequence[Due], now: datetime | None, sweep: Sweep, waiting: s
             has_announced = history.announces(posting.ledger.now)
         history.write()
     sweep.account_count += len(batch)
+    sweep.waiting_count = len(waiting)
     return has_announced
 
 
@@ -197,13 +199,15 @@ class _Lapsed:
 
     def expire(self, lots: Lots, sweep: Sweep) -> list[Movement]:
         """Post an expiry for each lapsed lot, as far as nothing holds it; say what moved."""
-        moved = []
+        moved: list[Movement] = []
         ledger = self._posting.ledger
+        if self._account.status != Status.OPEN:
+            return moved
         for lot in lots.lapsed(ledger.now):
-            amount = min(lot.amount, self._largest())
+            amount = min(lot.amount, self._account.spare)
             if amount <= 0 or len(ledger.transfers) == ROWS_PER_BATCH:
                 break
-            result = apply_once(self._posting, self._item(lot, amount))
+            result = apply_new(self._posting, self._item(lot, amount))
             if not result.is_created:
                 break
             moved.append(self._movement(result.transfer_id, amount))
@@ -212,13 +216,6 @@ class _Lapsed:
             if amount < lot.amount:
                 break
         return moved
-
-    def _largest(self) -> int:
-        account = self._account
-        if account.status != Status.OPEN:
-            return 0
-        spare = account.available - (account.floor or 0)
-        return spare if account.largest_debit is None else min(spare, account.largest_debit)
 
     def _item(self, lot: Part, amount: int) -> items.Transfer:
         # The account's last transfer makes the name new: after an expiry it is another.

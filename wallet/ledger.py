@@ -61,6 +61,14 @@ class Account:
         """What can be spent: posted balance less what is on hold."""
         return self.balance - self.held
 
+    @property
+    def spare(self) -> int:
+        """The most that one transfer can take now, if the account is open: at times below 0."""
+        above_floor = self.available - (self.floor or 0)
+        if self.largest_debit is None:
+            return above_floor
+        return min(above_floor, self.largest_debit)
+
 
 class HeldFunds:
     """A locked hold while a batch is decided."""

@@ -33,10 +33,26 @@ def apply_once(posting: Posting, item: Item) -> Result:
         return replayed(before, fingerprint)
     [result] = posting.apply([item])
     if result.is_created or result.refusal.depends_on_state:
-        row = ReferenceRow(digest, result.transfer_id, fingerprint, result.refusal)
-        posting.used[digest] = row
-        posting.references.append(row)
+        _use_up(posting, item, result)
     return result
+
+
+def apply_new(posting: Posting, item: Item) -> Result:
+    """Decide one item whose reference is its own, so that it cannot be used up.
+
+    What is refused uses nothing up: it can be tried again, by the same reference.
+    """
+    [result] = posting.apply([item])
+    if result.is_created:
+        _use_up(posting, item, result)
+    return result
+
+
+def _use_up(posting: Posting, item: Item, result: Result) -> None:
+    digest = digest_of(item.reference)
+    row = ReferenceRow(digest, result.transfer_id, fingerprint_of(item), result.refusal)
+    posting.used[digest] = row
+    posting.references.append(row)
 
 
 def retried(attempt: Callable[[], Answer]) -> Answer:

@@ -21,7 +21,6 @@ from wallet.actions import BatchTooLarge
 from wallet.door import Posting, opened
 from wallet.freezing import LONGEST_REASON, ReasonMissing
 from wallet.items import Result
-from wallet.ledger import Account as LockedAccount
 from wallet.lot_history import LotHistory, LotsRebuilt
 from wallet.lots import Part
 from wallet.models import Account, Asset, Code, Transfer
@@ -157,15 +156,18 @@ class Granting:
     def _repay(self, posting: Posting, grant: Grant, grant_id: int) -> None:
         """Pay a debt from a grant just made. A frozen wallet pays nothing: it stays in debt."""
         debt_id = self._ids.get(Purpose(grant.owner_id, grant.asset_id, OWED))
-        debt = 0 if debt_id is None else -posting.ledger.accounts[debt_id].balance
-        if debt_id is None or debt <= 0:
+        if debt_id is None:
+            return
+        accounts, wallet_id = posting.ledger.accounts, self._wallet(grant)
+        amount = min(-accounts[debt_id].balance, grant.amount, accounts[wallet_id].spare)
+        if amount <= 0:
             return
         repayment = items.Transfer(
             reference=f"repayment:{grant_id}",
             asset_id=grant.asset_id,
-            debit_account_id=self._wallet(grant),
+            debit_account_id=wallet_id,
             credit_account_id=debt_id,
-            amount=min(debt, grant.amount),
+            amount=amount,
             code=Code.REPAYMENT,
             memo=f"out of grant {grant_id}",
         )
@@ -203,7 +205,7 @@ def clawback(
     def take_back() -> Clawback:
         account_ids = [wallet.pk, debt_id, granted.debit_account_id]
         with opened(account_ids, digests=[_reversed_by(transfer_id)], now=now) as posting:
-            taken_back = _take_back(posting, granted, debt_id, asked, reason)
+            taken_back = _take_back(posting, granted, debt_id, asked)
             _audit(granted, actor, reason, taken_back)
         return taken_back
 
@@ -235,7 +237,7 @@ def clawback_all(
         taken_back = []
         with opened(account_ids, digests=digests, now=now) as posting:
             for granted, _, debt_id in found:
-                share = _take_back(posting, granted, debt_id, granted.amount, reason)
+                share = _take_back(posting, granted, debt_id, granted.amount)
                 _audit(granted, actor, reason, share)
                 taken_back.append(share)
             for each in also:
@@ -267,15 +269,13 @@ def _granted(transfer_id: int) -> tuple[Transfer, Account]:
     return granted, wallet
 
 
-def _take_back(
-    posting: Posting, granted: Transfer, debt_id: int, amount: int, reason: str
-) -> Clawback:
+def _take_back(posting: Posting, granted: Transfer, debt_id: int, amount: int) -> Clawback:
     reference = f"reversal:{granted.pk}"
     if _reversed_by(granted.pk) in posting.used:
         raise GrantTakenBack
     assert granted.credit_account_id is not None
     wallet = posting.ledger.accounts[granted.credit_account_id]
-    taken = max(0, min(amount, _spare(wallet)))
+    taken = max(0, min(amount, wallet.spare))
     shares = [(wallet.id, taken, reference), (debt_id, amount - taken, f"{reference}:owed")]
     if not taken:
         shares = [(debt_id, amount, reference)]
@@ -288,7 +288,7 @@ def _take_back(
             amount=share,
             code=Code.CLAWBACK,
             reverses_id=granted.pk,
-            memo=reason,
+            memo=f"takes back {granted.pk}",
         )
         for account_id, share, name in shares
         if share
@@ -304,11 +304,6 @@ def _take_back(
 def _reversed_by(grant_id: int) -> bytes:
     """The name that a reversal of the grant would use too: only one of them can happen."""
     return digest_of(f"reversal:{grant_id}")
-
-
-def _spare(wallet: LockedAccount) -> int:
-    """What can leave the wallet now."""
-    return wallet.available - (wallet.floor or 0)
 
 
 def _audit(

@@ -221,7 +221,9 @@ def head() -> Head | None:
     newest = Seal.objects.order_by("-number").first()
     if newest is None:
         return None
-    total = Seal.objects.aggregate(total=Sum("transfer_count"))["total"]
+    # Up to this one: the next may be written just now.
+    upto = Seal.objects.filter(number__lte=newest.number)
+    total = upto.aggregate(total=Sum("transfer_count"))["total"]
     return Head(newest.number, newest.horizon, bytes(newest.digest).hex(), newest.sealed_at, total)
 
 

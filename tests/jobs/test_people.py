@@ -14,10 +14,11 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from accounts.models import User
 from edge.models import AuditEvent
-from jobs import control, enqueue, health
+from jobs import claims, control, enqueue, health
 from jobs.models import Job, UniqueKey
 from jobs.problems import NotPossible
-from jobs.runner import run_one
+from jobs.rules import Reason
+from jobs.runner import run_all, run_one
 from tests.jobs.conftest import left, the_job
 
 Rings = list[tuple[str, list[int]]]
@@ -195,3 +196,31 @@ def test_report_says_whether_the_sweeper_lives(rings: Rings) -> None:
     assert [(q.name, q.due, q.later) for q in found.queues] == [("scrip", 1, 0)]
     assert not found.is_ready
     assert found.part()["is_ready"] is False
+
+
+def test_cancelled_job_that_was_put_back_unbegun_is_not_done(rings: Rings) -> None:
+    number = put("tests.share", unique="seven", number=7)
+    [held] = claims.claim_named([number], ["tests.share"])
+    assert control.cancel([number], actor=None, reason="No more") == 1
+    claims.unclaim([held])
+    run_all([number])
+    assert (the_job(number).state, left()) == (State.CANCELLED, [])
+    assert not UniqueKey.objects.exists(), "the next of its name may be put down"
+
+
+def test_cancelled_job_that_nobody_knows_is_cancelled(rings: Rings) -> None:
+    number = put(unique="seven", number=7)
+    held = claims.claim(number)
+    assert held is not None
+    assert control.cancel([number], actor=None, reason="No more") == 1
+    claims.strand(held, Reason.UNKNOWN_NAME, "nobody here declares it")
+    assert (the_job(number).state, UniqueKey.objects.exists()) == (State.CANCELLED, False)
+
+
+def test_pause_of_a_job_that_was_put_back_unbegun_holds(rings: Rings) -> None:
+    number = put("tests.share", number=7)
+    [held] = claims.claim_named([number], ["tests.share"])
+    assert control.pause([number], actor=None, reason="Later") == 1
+    claims.unclaim([held])
+    run_all([number])
+    assert (the_job(number).state, left()) == (State.PAUSED, [])

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
+from django.db.models import Sum
 
 from edge.database import database_conninfo
 from tests.wallet.books import Books, created
@@ -302,6 +303,24 @@ def test_saved_head_is_found_on_the_chain_later(books: Books, tmp_path: Path) ->
     seal.seal()
 
     assert ledger("head", "--check", str(saved)) == (0, "seal 1 is on the chain\n")
+
+
+def test_head_is_whole_while_the_next_seal_is_made(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next seal comes after the newest was read, before its transfers are counted."""
+    seal.seal()
+    pay(books)
+
+    def sum_later(field: str) -> Sum:
+        assert seal.seal()
+        return Sum(field)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(seal, "Sum", sum_later)
+        saved = seal.head()
+    assert saved is not None
+    assert seal.is_on_chain(saved)
 
 
 def test_history_rewritten_with_all_its_seals_is_found_by_the_saved_head(
