@@ -101,6 +101,7 @@ class Agenda:
         """What was given out last is durable."""
         self._failures = 0
         self._most_removals = REMOVALS_PER_BATCH
+        self.switches.look_again()
 
     def failed(self, work: Work, now_us: int) -> None:
         """What was given out last was taken back: try less of it, or leave it out."""

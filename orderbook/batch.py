@@ -28,17 +28,11 @@ from orderbook.market_data.feed import advance
 from orderbook.memory import Memory
 from orderbook.outcome import Outcome
 from orderbook.paying import STRIDE, NeedsTransaction, Paying, Telling, holds_of, take_back
-from orderbook.plans import (
-    MAY_HALT,
-    Plan,
-    first_part,
-    plans_of,
-)
+from orderbook.planning import plans_of
+from orderbook.plans import MAY_HALT, Plan, first_part
 from orderbook.rows import NewOrder, StoredOrder, write_rows
 from orderbook.special_rows import write_special
-from orderbook.steps import (
-    next_stop,
-)
+from orderbook.steps import next_stop
 from sequencer.commands import Answer, Command
 from sequencer.engine import NOTHING, Meanwhile
 from wallet.door import NEXT_SEQUENCE, Foreseen, Foresight, Posting, locked, write_to

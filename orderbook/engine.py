@@ -78,6 +78,7 @@ class MarketEngine:
         self._work: Work | None = None
         self.clock = VenueClock(wall_us=0, counter_us=0)
         self._looked_s = 0.0
+        self._is_stale = False
 
     def load(self) -> None:
         """Rebuild the books, holds, accounts and the clock from the database."""
@@ -96,6 +97,7 @@ class MarketEngine:
         """Decide and write a batch, what is due before it; see `orderbook.batch`."""
         self.memory.seen.clear()
         self.memory.refresh()
+        self._is_stale = False
         now_us = self._now_us()
         self.agenda.look(now_us)
         work = self._work = self.agenda.work(now_us)
@@ -183,10 +185,10 @@ class MarketEngine:
         due_us = self.agenda.next_us()
         if due_us and due_us <= now_us:
             return True
-        if time.monotonic() - self._looked_s < LOOK_EVERY_S:
-            return False
-        self._looked_s = time.monotonic()
-        return self.memory.is_stale()
+        if time.monotonic() - self._looked_s >= LOOK_EVERY_S:
+            self._looked_s = time.monotonic()
+            self._is_stale = self.memory.is_stale()
+        return self._is_stale
 
     def wait_s(self, longest_s: float, /) -> float:
         """How long to wait for commands, at most."""

@@ -7,7 +7,7 @@ sellers received lately once their wallets are locked. Most batches read nothing
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from accounts.regions import regions_of
@@ -15,7 +15,7 @@ from orderbook.book import Side
 from orderbook.eligibility import refusal_of
 from orderbook.matching import Refusal
 from orderbook.memory import Memory
-from orderbook.plans import PlacePlan, Plan
+from orderbook.plans import AmendPlan, PlacePlan, Plan
 from orderbook.steps import Step
 from sequencer.commands import Answer
 from wallet.items import Hold, Item, Transfer
@@ -36,9 +36,11 @@ class Gate:
         self.has_holding_periods = any(
             not isinstance(plan, Answer) and plan.trading.ownership.holding_s for plan in plans
         )
-        self._plans = [
-            plan for plan in plans if isinstance(plan, PlacePlan) and plan.trading.is_guarded
+        guarded = [
+            plan for plan in plans if not isinstance(plan, Answer) and plan.trading.is_guarded
         ]
+        self._plans = [plan for plan in guarded if isinstance(plan, PlacePlan)]
+        self._changes = [plan for plan in guarded if isinstance(plan, AmendPlan)]
         self._memory = memory
         self._now_us = now_us
         self._received: dict[int, int] = {}
@@ -48,23 +50,28 @@ class Gate:
         """Refuse, before anything is matched, what the rules forbid whatever people have."""
         buyers = {
             plan.user_id
-            for plan in self._plans
-            if plan.trading.ownership.regions and plan.order.side is Side.BUY
+            for plan in (*self._plans, *self._changes)
+            if plan.trading.ownership.regions
+            and (isinstance(plan, AmendPlan) or plan.order.side is Side.BUY)
         }
         regions = regions_of(buyers) if buyers else {}
         for plan in self._plans:
-            trading = plan.trading
-            if plan.rule not in (Refusal.ACCEPTED, Refusal.MARKET_CLOSED):
-                continue
             # A market closes when its trading ends: then that is the better reason.
-            refusal = refusal_of(
-                trading.ownership,
-                plan.order.side,
-                trading_ends_us=trading.ends_us,
-                now_us=self._now_us,
-                region=regions.get(plan.user_id, ""),
-            )
-            plan.rule = refusal or plan.rule
+            if plan.rule in (Refusal.ACCEPTED, Refusal.MARKET_CLOSED):
+                plan.rule = self._refusal_of(plan, plan.order.side, regions) or plan.rule
+        for change in self._changes:
+            # Which side it is of is known once the order is found.
+            change.bars = {side: self._refusal_of(change, side, regions) for side in Side}
+
+    def _refusal_of(self, step: Step, side: Side, regions: Mapping[int, str]) -> Refusal:
+        trading = step.trading
+        return refusal_of(
+            trading.ownership,
+            side,
+            trading_ends_us=trading.ends_us,
+            now_us=self._now_us,
+            region=regions.get(step.user_id, ""),
+        )
 
     def look(self, ledger: Ledger) -> None:
         """Read what sellers received lately; their wallets are locked now. One look-up a period."""

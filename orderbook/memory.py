@@ -55,6 +55,10 @@ NEWEST_ORDER = "SELECT coalesce(max(id), 0) FROM orderbook_order WHERE market_id
 LAST_PRICE = """
 SELECT price_ticks FROM orderbook_fill WHERE market_id = %s ORDER BY id DESC LIMIT 1
 """
+ORDERS_OF_KEYS = """
+SELECT key_id, id FROM orderbook_order
+ WHERE market_id = %s AND state = 0 AND key_id = ANY(%s) ORDER BY id
+"""
 LIVE_ORDERS = """
 SELECT id, user_id, side, price_ticks, shown_lots, hold_id,
        CASE WHEN is_special THEN ARRAY[remaining_lots, time_in_force, self_trade, stop_ticks,
@@ -315,10 +319,22 @@ class Memory:
             known = self.markets.get(market.pk)
             if known is None:
                 known = self.markets[market.pk] = self._opened(market)
+                self._watch(market.pk)
             else:
                 known.adopt(market)
             # Of a known one too: the batch that opened its account may have failed.
             known.fee_account_id = accounts[fees[market.pk]]
+
+    def _watch(self, market_id: int) -> None:
+        """Note the orders of watched keys in a market that has come here with its orders."""
+        if not self.watched:
+            return
+        with connection.cursor() as cursor:
+            cursor.execute(ORDERS_OF_KEYS, [market_id, list(self.watched)])
+            for key_id, order_id in cursor.fetchall():
+                noted = self.watched[key_id]
+                if (market_id, order_id) not in noted:
+                    noted.append((market_id, order_id))
 
     def _let_go(self, market_id: int) -> None:
         """Forget a market that was moved to another shard."""

@@ -117,7 +117,8 @@ class Outcome:
             row.made_minor += settled.amount_minor
             row.made_fee_minor += settled.taker_fee_minor
         special = self._special(order.order_id, step.trading.id)
-        special.cause = report.cause
+        if not report.resting_lots:
+            special.cause = report.cause
         if is_amended:
             special.amended_price_ticks = order.price_ticks
             special.amended_stop_ticks = stop_ticks_of(order)

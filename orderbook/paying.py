@@ -32,6 +32,7 @@ from orderbook.memory import Memory, Trading
 from orderbook.models import OrderState
 from orderbook.outcome import Outcome
 from orderbook.plans import (
+    FIRST_REMEMBERED,
     MAY_HALT,
     AmendPlan,
     CancelAllPlan,
@@ -41,6 +42,7 @@ from orderbook.plans import (
     Plan,
     content_of,
 )
+from orderbook.refusal_words import allowed_by
 from orderbook.rows import NewOrder, StoredOrder
 from orderbook.settlement import Settlement
 from orderbook.steps import (
@@ -225,8 +227,12 @@ class Paying:
 
     def _settle_place(self, plan: PlacePlan) -> Telling:
         assert plan.report is not None
-        if plan.report.refusal:
-            return self._refuse(plan, plan.report.refusal.code)
+        rule = plan.report.refusal
+        if rule and rule < FIRST_REMEMBERED:
+            members = allowed_by(plan.trading.terms, rule)
+            return partial(refused_answer, plan.command, rule.code, members=members)
+        if rule:
+            return self._refuse(plan, rule.code)
         charges, refusal = self._pay_for(plan)
         if refusal == "market_moved":
             return partial(refused_answer, plan.command, refusal)

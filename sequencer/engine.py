@@ -147,7 +147,8 @@ class Timeless:
 class RoomEngine(Engine, Protocol):
     """A room's engine: `prefixes` says which kinds of command are its own ("order.")."""
 
-    prefixes: tuple[str, ...]
+    @property
+    def prefixes(self) -> tuple[str, ...]: ...
 
 
 class UnknownCommand(Refusal):
@@ -164,19 +165,25 @@ class Engines:
     A batch never spans two engines: each passes the ledger's door once a transaction, and
     two passes could wait for each other. So the longest run of one engine's commands is
     executed, and the rest comes again. A kind that nobody knows is refused, unexecuted.
+
+    What the clock asks of one engine takes turns with the commands of another, so that neither
+    a stream of commands nor an engine that always has something to do keeps the other waiting.
     """
 
     def __init__(self, engines: Sequence[RoomEngine]) -> None:
         self._by_prefix = {prefix: engine for engine in engines for prefix in engine.prefixes}
         self._engines = tuple(engines)
         self._active: RoomEngine | None = None
+        self._due: RoomEngine | None = None
+        self._had_its_turn = False
 
     def load(self) -> None:
         for engine in self._engines:
             engine.load()
 
     def is_due(self) -> bool:
-        return any(engine.is_due() for engine in self._engines)
+        self._due = next((engine for engine in self._engines if engine.is_due()), None)
+        return self._due is not None
 
     def wait_s(self, longest_s: float, /) -> float:
         return min((engine.wait_s(longest_s) for engine in self._engines), default=longest_s)
@@ -185,10 +192,16 @@ class Engines:
         return self._active is not None and self._active.did_upkeep()
 
     def execute(self, commands: Sequence[Command], /) -> list[Answer]:
+        due, self._due = self._due, None
+        engine = self._engine_of(commands[0]) if commands else due
+        if commands and due not in (None, engine) and not self._had_its_turn:
+            self._had_its_turn = True
+            commands, engine = [], due
+        else:
+            self._had_its_turn = False
+        self._active = engine
         if not commands:
-            self._active = next((engine for engine in self._engines if engine.is_due()), None)
-            return self._active.execute([]) if self._active else []
-        engine = self._active = self._engine_of(commands[0])
+            return engine.execute([]) if engine else []
         run = list(takewhile(lambda command: self._engine_of(command) is engine, commands))
         if engine is not None:
             return engine.execute(run)

@@ -56,17 +56,18 @@ class JoinedWrites:
 
     def write(self, part: bytes) -> None:
         if not self._parts:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         self._parts.append(part)
 
     def close(self) -> None:
-        self._flush()
+        self.flush()
         self._transport.close()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send what was written so far now: something else goes out on the same socket."""
         if self._parts:
             self._transport.write(b"".join(self._parts))
             self._parts.clear()
@@ -98,7 +99,8 @@ class GatewayHttp(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._socket = transport
-        self.transport = JoinedWrites(transport, self.loop)  # type: ignore[assignment]
+        self._pages = JoinedWrites(transport, self.loop)
+        self.transport = self._pages  # type: ignore[assignment]
         self._deadline = self.loop.time() + HEAD_TIMEOUT_S
         if len(self.connections) > MOST_CONNECTIONS:
             transport.abort()
@@ -272,6 +274,7 @@ class GatewayHttp(HttpToolsProtocol):
             is_last = not first.keep_alive
         if not out:
             return
+        self._pages.flush()
         self._socket.write(out[0] if len(out) == 1 else b"".join(out))
         if is_last or (self._is_ending and not self._exchanges):
             self._linger()
@@ -309,7 +312,10 @@ class GatewayHttp(HttpToolsProtocol):
     # -- the end -----------------------------------------------------------------------------
 
     def _end_with(self, refusal: Refusal) -> None:
-        self._socket.write(whole(refusal, keep_alive=False))
+        # Behind open commands nothing is said: the client would take it for the first one's answer.
+        if not self._exchanges:
+            self._pages.flush()
+            self._socket.write(whole(refusal, keep_alive=False))
         self._linger()
 
     def _linger(self) -> None:
@@ -321,6 +327,11 @@ class GatewayHttp(HttpToolsProtocol):
         self._is_ending = True
         self._current = None
         self._forget_body()
+        if self._exchanges:
+            # Commands are still open: they are answered first, and the last comes back here.
+            self._exchanges[-1].keep_alive = False
+            self._deadline = NEVER
+            return
         if self._socket.is_closing():
             return
         self._deadline = self.loop.time() + LINGER_S

@@ -262,7 +262,7 @@ class RedisCommandSender:
         for answer in answers:
             pending = self._pending.pop(answer.command_id, None)
             if pending is not None:
-                pending.on_end(answer)
+                _end(pending, answer)
         self.on_answers()
         self._flush()
 
@@ -277,7 +277,7 @@ class RedisCommandSender:
         else:
             detail = "Ask again with the same client id to hear what became of it."
             refusal = OutcomeUnknown(detail, retry_after_s=wait_s)
-        pending.on_end(refusal)
+        _end(pending, refusal)
 
     # -- watching over it ------------------------------------------------------------------
 
@@ -348,3 +348,11 @@ class RedisCommandSender:
         assert self._wire is not None
         length = self._wire.request("XLEN", stream_key(shard))
         length.add_done_callback(lambda reply: self._measured(shard, reply))
+
+
+def _end(pending: _Pending, outcome: Answer | Refusal) -> None:
+    """Tell whoever sent a command. What goes wrong there must not reach the others' answers."""
+    try:
+        pending.on_end(outcome)
+    except Exception:
+        logger.exception("an answer could not be told")

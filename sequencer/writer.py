@@ -125,7 +125,7 @@ class Writer:
                 continue
             if self._flight is not None:
                 self._land()
-            elif commands or self._engine.is_due():
+            elif self._engine.is_due() or commands:
                 self._run_batch(commands)
             else:
                 self._session.beat(Shard.State.RUNNING)

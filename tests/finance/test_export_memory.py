@@ -98,14 +98,14 @@ UPDATE wallet_account AS a
 """
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_memory_does_not_grow_with_the_history(history: Ledger) -> None:
     (small_sizes, small_mb), (large_sizes, large_mb) = _measured(history, MEASURE)
     assert all(large > 4 * small for small, large in zip(small_sizes, large_sizes, strict=True))
     assert large_mb - small_mb < ALLOWED_GROWTH_MB
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_list_of_all_rows_would_be_noticed(history: Ledger) -> None:
     """The control: hold the rows instead of streaming them."""
     held = MEASURE.replace("print(", HOLD_ALL.lstrip())

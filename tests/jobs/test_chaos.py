@@ -24,7 +24,7 @@ def running(guard: Guard, servers: Embedded, *, own_postgres: bool = False) -> I
         yield scrip
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_each_effect_once_through_kills_a_flush_and_dropped_rings(
     guard: Guard, embedded_servers: Embedded
 ) -> None:
@@ -34,7 +34,7 @@ def test_each_effect_once_through_kills_a_flush_and_dropped_rings(
         assert (storm.lost, storm.doubled) == (0, 0)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_plain_messages_are_lost_in_the_same_storm(
     guard: Guard, embedded_servers: Embedded
 ) -> None:

@@ -12,13 +12,23 @@ from config.guard import Guard
 from tests.jobs.work import TABLE
 from tests.support.processes import Scrip
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.jobs.site"}
 PUT = """
 from django.db import transaction
 import jobs
 with transaction.atomic():
     print(jobs.enqueue({name!r}, {arguments!r}))
+"""
+PUT_BOTH = """
+from datetime import timedelta
+from django.db import transaction
+from django.utils import timezone
+import jobs
+with transaction.atomic():
+    print(jobs.enqueue("tests.count_briskly", {"upto": 60, "pause_s": 0.25}))
+    soon = timezone.now() + timedelta(seconds=3)
+    print(jobs.enqueue("tests.leave", {"number": 70}, due_at=soon))
 """
 
 
@@ -110,9 +120,9 @@ def test_long_job_goes_on_after_kills_where_it_was(scrip: Scrip) -> None:
 
 def test_long_job_outlasts_its_limit_and_lets_others_in_between(scrip: Scrip) -> None:
     """Its whole takes longer than Celery lets one message last; and there is one worker."""
-    long = put(scrip, "tests.count_briskly", upto=60, pause_s=0.25)
-    wait_for(scrip, long, (2, ""))
-    quick = put(scrip, "tests.leave", number=70)
+    long, quick = (
+        int(number) for number in scrip.manage("shell", "-v", "0", "-c", PUT_BOTH).split()
+    )
     wait_for(scrip, quick, (5, ""))
     assert state(scrip, long) in {(1, ""), (2, "")}
     wait_for(scrip, long, (5, ""))

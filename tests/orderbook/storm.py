@@ -18,7 +18,7 @@ import httpx
 
 from tests.support.processes import Scrip
 
-GIVE_UP_S = 90.0
+GIVE_UP_S = 600.0
 RETRIED = frozenset({429, 500, 502, 503, 504})
 
 

@@ -156,3 +156,13 @@ def test_history_counts_what_was_filled_and_at_what_price(venue: Venue) -> None:
     assert (row["status"], row["filled_quantity"], row["average_price"]) == ("refused", 0, None)
     assert (row["cancel_reason"], row["refusal"]) == (None, "fill_or_kill_unfilled")
     assert row["side"] == Side.BUY.value
+
+
+def test_who_cancels_what_was_left_of_an_amended_order_is_told_so(venue: Venue) -> None:
+    """Some of it met an order of its own owner, and the rest went on waiting."""
+    venue.join("ann", units=50, points=1_000)
+    venue.run(venue.place("ann", "buy", 10, 2))
+    [sold] = venue.run(venue.place("ann", "sell", 20, 10, cid="s", self_trade="decrement"))
+    venue.run(venue.amend("ann", cid="s", price=10))
+    venue.run(venue.cancel("ann", cid="s"))
+    assert why(venue, sold) == "requested"

@@ -34,7 +34,7 @@ from tests.orderbook.faults import (
 from tests.orderbook.flood import Flood
 from tests.support.processes import Scrip
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 FAULTS: tuple[Fault, ...] = (
     kill_writer, flush_valkey, kill_postgres_in_commit, freeze_writer, restart_postgres,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.db import transaction
 
-from orderbook.actions import instruct
+from orderbook.actions import instruct, reschedule
 from orderbook.engine import MarketEngine
 from orderbook.models import Fill, Instruction, Market, Order, OrderState
 from tests.orderbook.venue import Venue
@@ -332,3 +332,29 @@ def test_a_sweep_of_many_makers_fits_one_commit(venue: Venue) -> None:
     venue.run(*sells)
     [answer] = venue.run(venue.place("whale", "buy", 300, 100))
     assert (answer["status"], answer["filled_quantity"]) == ("filled", 100)
+
+
+def test_an_order_asked_for_again_is_answered_as_then_though_sizes_have_changed(
+    venue: Venue,
+) -> None:
+    sold = venue.place("sam", "sell", 200, 50, cid="a")
+    [first] = venue.run(sold)
+    reschedule(venue.market.pk, reason="A test", actor=None, most_lots=10)
+    again, other, reused = venue.run(
+        sold,
+        venue.place("sam", "sell", 200, 50, cid="b"),
+        venue.place("sam", "sell", 200, 40, cid="a"),
+    )
+    assert (again["http"], again["replayed"]) == (201, True)
+    assert again["order_id"] == first["order_id"]
+    assert (other["http"], other["code"]) == (422, "quantity_too_large")
+    assert (reused["http"], reused["code"]) == (409, "client_order_id_reused")
+
+
+def test_what_is_too_large_uses_no_name_up(venue: Venue) -> None:
+    reschedule(venue.market.pk, reason="A test", actor=None, most_lots=10)
+    large, fitting = venue.run(
+        venue.place("sam", "sell", 200, 50, cid="a"), venue.place("sam", "sell", 200, 10, cid="a")
+    )
+    assert (large["http"], fitting["http"]) == (422, 201)
+    assert Order.objects.count() == 1

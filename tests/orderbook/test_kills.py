@@ -26,7 +26,7 @@ from tests.orderbook.storm import Storm, assert_nothing_lost_or_doubled
 from tests.sequencer.boundaries import BOUNDARIES
 from tests.support.processes import Scrip
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 REST_S = 0.6
 ENGINE = "orderbook.engine.MarketEngine"

@@ -15,9 +15,9 @@ from config.guard import Guard
 from tests.orderbook.storm import Storm
 from tests.support.processes import Scrip
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(900)
 
-CAUGHT_UP_S = 20.0
+CAUGHT_UP_S = 120.0
 CANDLES = """
 SELECT market_id, interval_s, start_s, open, high, low, close, volume, turnover, trades
   FROM orderbook_candle ORDER BY 1, 2, 3

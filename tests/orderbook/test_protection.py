@@ -162,3 +162,21 @@ def test_what_waited_already_is_traded(venue: Venue) -> None:
     rule(venue, holding_s=DAY_S)
     [bought] = venue.run(venue.place("bea", "buy", 5, 4))
     assert (waiting["status"], bought["status"]) == ("open", "filled")
+
+
+def test_an_amendment_is_no_way_around_the_region(venue: Venue) -> None:
+    rule(venue, regions=["DE"])
+    live_in(venue.people["bea"], "DE")
+    venue.run(venue.place("bea", "buy", 10, 3, cid="a"))
+    venue.run(venue.place("sam", "sell", 20, 10))
+    live_in(venue.people["bea"], "FR")
+    for change in (
+        {"price": 20},
+        {"remaining_quantity": 4},
+        {"price": 20, "remaining_quantity": 1},
+    ):
+        [amended] = venue.run(venue.amend("bea", cid="a", **change))
+        assert (amended["http"], amended["code"]) == (403, "region_not_allowed")
+    [less] = venue.run(venue.amend("bea", cid="a", remaining_quantity=2))
+    assert (less["http"], less["remaining_quantity"]) == (200, 2)
+    assert venue.units_of("bea") == (0, 0)

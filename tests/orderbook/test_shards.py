@@ -17,9 +17,9 @@ from config.guard import Guard
 from tests.orderbook.storm import Storm, assert_nothing_lost_or_doubled
 from tests.support.processes import Scrip
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
-TRIES = 8
+TRIES = 20
 WHY = ("--reason", "a test", "--by", "admin")
 DOOMED = ("BeforeFirstPart", "AfterFirstPart", "BeforeSecondPart")
 
@@ -50,7 +50,7 @@ def trade_while(scrip: Scrip, deeds: list[Callable[[], None]]) -> Storm:
 
 
 def wait_until(is_true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while not is_true():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import ApiKey
@@ -18,6 +19,7 @@ from orderbook.models import (
     Order,
     VenueTime,
 )
+from sequencer.commands import Answer
 from sequencer.models import Shard
 from tests.orderbook.traders import assert_sound, opened
 from tests.orderbook.venue import SteppedEngine, Venue
@@ -347,3 +349,41 @@ def test_a_market_is_not_moved_to_a_shard_without_a_writer(venue: Venue) -> None
     with pytest.raises(Refusal, match="no writer"):
         instruct(venue.market.pk, Instruction.Deed.MOVE, reason="r", actor=None, shard=4001)
     assert Market.objects.get(pk=venue.market.pk).shard == venue.market.shard
+
+
+def test_a_switch_fires_once_and_keeps_nobody_waiting(venue: Venue) -> None:
+    key = keyed(venue, "sam")
+    venue.run(venue.place("sam", "sell", 200, 1, key_id=key.pk))
+    arm_switch(key.pk, 30)
+    venue.engine.pass_s(1)
+    venue.keep_up()
+    venue.engine.pass_s(31)
+    batches, answered = 0, list[Answer]()
+    while not answered:
+        with transaction.atomic():
+            answered = venue.engine.execute([venue.place("bea", "buy", 100, 1)])
+        venue.engine.committed()
+        batches += 1
+    assert batches <= 2, "the firing, and the order"
+
+
+def test_a_switch_covers_orders_of_a_market_that_moves_to_its_shard(venue: Venue) -> None:
+    key, other = keyed(venue, "sam"), opened()
+    other.people["sam"] = venue.people["sam"]
+    other._issue(other.units, venue.people["sam"], 100)
+    venue.run(venue.place("sam", "sell", 200, 1, key_id=key.pk))
+    other.run(other.place("sam", "sell", 210, 1, key_id=key.pk))
+    arm_switch(key.pk, 30)
+    for each in (venue, other):
+        each.engine.pass_s(1)
+        each.keep_up()
+    Market.objects.filter(pk=venue.market.pk).update(shard=other.market.shard)
+    other.keep_up()
+    venue.keep_up()
+    other.engine.pass_s(20)
+    arm_switch(key.pk, 30)
+    other.keep_up()
+    assert Order.objects.resting().count() == 2, "it was renewed"
+    other.engine.pass_s(31)
+    other.keep_up()
+    assert not Order.objects.resting().exists()

@@ -30,7 +30,7 @@ FEW = "seed_demo,simulator,collectstatic,worker,worker-slow,beat,gateway,writer,
 NO_DEMO = "seed_demo,simulator,collectstatic"
 START_S = 180.0
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 
 class Checkout:

@@ -79,7 +79,7 @@ class Served:
 
     def connect(self) -> socket.socket:
         """A bare connection, for requests that no client library would send."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=5)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def exchange(self, sent: bytes) -> bytes:
         """Send bytes and read until the gateway closes the connection."""

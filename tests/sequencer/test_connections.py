@@ -223,3 +223,27 @@ def read_answers(connection: socket.socket, count: int) -> bytes:
     while answers.count(b"HTTP/1.1 ") < count:
         answers += connection.recv(65536)
     return answers
+
+
+ENDINGS = {
+    "expect": b"POST /api/v1/tally HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+    b"Content-Length: 5\r\n\r\n",
+    "body": ADD + b"Content-Length: 100000\r\n\r\n" + b" " * 100_000,
+    "head": ADD + b"X: " + b"y" * 20_000 + b"\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_ends_a_connection_waits_for_the_commands_before_it(
+    shard: int, serve_gateway: ServeGateway, start_writer: StartWriter, ending: str
+) -> None:
+    """Answering it must not fail: that would take all other answers along."""
+    start_writer()
+    served = serve_gateway()
+    wait_for(lambda: served.client().delete("/api/v1/tally/first").status_code == 200)
+    for number in range(5):
+        with served.connect() as connection:
+            connection.sendall(adding(f"a{number}") + ENDINGS[ending])
+            answer = connection.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+    assert served.client().delete("/api/v1/tally/last").json() == 7

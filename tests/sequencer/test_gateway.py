@@ -118,7 +118,7 @@ def test_a_client_that_leaves_in_the_middle_costs_nothing(
 def test_a_client_that_leaves_before_its_answer_still_has_its_command_done(
     shard: int, serve_gateway: ServeGateway, start_writer: StartWriter
 ) -> None:
-    served = serve_gateway()
+    served = serve_gateway(TALLY_TIMEOUT_S="60")
     with served.connect() as connection:
         body = b'{"client_id": "left"}'
         connection.sendall(POST + JSON + b"Content-Length: %d\r\n\r\n" % len(body) + body)

@@ -32,7 +32,7 @@ from tests.rewards.conftest import KEY, LOOKUP_KEY, person
 from tests.rewards.redemption.conftest import Till, make_till
 from wallet.models import Transfer
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(900)]
 ROOT = Path(__file__).resolve().parents[3]
 
 WORKER = """

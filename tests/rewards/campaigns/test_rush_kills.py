@@ -19,7 +19,7 @@ from config.guard import Guard
 from tests.sequencer.boundaries import BOUNDARIES
 from tests.support.processes import Scrip
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 ENGINE = "rewards.campaigns.rush.engine.CampaignEngine"
 PEOPLE, UNITS = 240, 60

@@ -176,7 +176,7 @@ class Days(RuleBasedStateMachine):
 
 
 @pytest.mark.django_db
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_random_days_agree_with_the_plain_model() -> None:
     run_state_machine_as_test(
         Days,
