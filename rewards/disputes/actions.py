@@ -126,7 +126,8 @@ def _open(
     guarantee = _guarantee_of(cover)
     cover.state = Cover.State.DISPUTED
     cover.save(update_fields=["state"])
-    is_voucher_held = voucher.use == Use.FREE
+    # An expired code is of no use anyway, and its face value breaks, or has broken, by itself.
+    is_voucher_held = voucher.use == Use.FREE and reveal.code.expires_at > now
     if is_voucher_held:
         _mark(voucher, Use.DEACTIVATED)
     [frozen] = units.post_all([money.freeze(guarantee, cover)])

@@ -14,7 +14,9 @@ from rewards.disputes import actions
 from rewards.disputes.guarantees import faults_of, give_guarantee
 from rewards.models import Guarantee, Reveal, Voucher, VoucherCode
 from rewards.redemption import money
+from rewards.redemption.expiry import break_expired
 from rewards.redemption.rules import Use
+from rewards.redemption.verifying import verify_money
 from rewards.revealing import reveal
 from tests.rewards.disputes.conftest import EVIDENCE, Court, fund
 from wallet.models import Account
@@ -74,6 +76,38 @@ def test_a_code_that_expired_while_it_was_disputed_becomes_breakage(
     assert owed(lunch) == (2 * FACE, FACE)
     assert Voucher.objects.get(pk=found.code_id).use == Use.EXPIRED
     assert faults_of(lunch) == []
+
+
+def test_face_value_of_an_expired_code_breaks_once_however_its_dispute_ends(
+    court: Court, lunch: Guarantee
+) -> None:
+    refunded, withdrawn = lunch_of(court), lunch_of(court)
+    expire_and_break(lunch)
+    assert owed(lunch) == (0, 3 * FACE)
+    actions.answer(court.dispute(refunded).pk, issuer=court.iris, accepts=True)
+    actions.withdraw(court.dispute(withdrawn).pk, holder=court.ann)
+    assert owed(lunch) == (0, 3 * FACE)
+    assert court.money(court.ann) == 500
+    assert verify_money(lunch.series) == faults_of(lunch) == []
+
+
+def test_code_disputed_after_it_expired_breaks_later(court: Court, lunch: Guarantee) -> None:
+    found = lunch_of(court)
+    VoucherCode.objects.filter(series=lunch.series).update(expires_at=timezone.now())
+    made = court.dispute(found)
+    actions.answer(made.pk, issuer=court.iris, accepts=True)
+    expire_and_break(lunch)
+    assert not made.is_voucher_held
+    assert owed(lunch) == (0, 3 * FACE)
+    assert verify_money(lunch.series) == []
+
+
+def expire_and_break(guarantee: Guarantee) -> None:
+    """Let all codes expire a day and more ago, and post their breakage."""
+    codes = VoucherCode.objects.filter(series=guarantee.series)
+    codes.update(expires_at=timezone.now() - timedelta(hours=25))
+    while break_expired():
+        pass
 
 
 def test_a_code_taken_out_of_use_gives_the_issuer_the_money_back(
