@@ -126,7 +126,7 @@ def reveal(
     try:
         with transaction.atomic():
             return _reveal(_valid_series(series_code, now), owner, request, ip, now)
-    except IntegrityError:
+    except (IntegrityError, Refusal):
         # The same request was at work at the same time and won; ours was undone.
         if earlier := _earlier(owner, request, ip):
             return earlier

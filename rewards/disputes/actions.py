@@ -77,7 +77,7 @@ def open_dispute(
     try:
         with transaction.atomic():
             made = _open(reveal_id, holder, problem, evidence, request, moment, ip)
-    except IntegrityError:
+    except (IntegrityError, Refusal):
         # The same request was at work at the same time and won; ours was undone.
         if earlier := _earlier(holder, request):
             return Opened(earlier, is_replay=True)

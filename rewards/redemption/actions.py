@@ -23,6 +23,7 @@ from django.utils import timezone
 from accounts.models import User
 from edge import audit
 from edge.idempotency_keys import KeyReused
+from edge.problems import Refusal
 from rewards.events import announce
 from rewards.models import Partner, Redemption, Voucher
 from rewards.redemption import moves, rules
@@ -40,7 +41,8 @@ from rewards.redemption.rules import Ask, Reason, State, Use
 from rewards.redemption.standing import Standing, ask_at, lock_voucher, locked, read
 from rewards.sealing import sealer
 from rewards.units import post_all
-from wallet.items import Item, Refusal
+from wallet.items import Item
+from wallet.items import Refusal as LedgerReason
 from wallet.problems import LedgerRefusal
 
 REVERSIBLE = timedelta(days=31)
@@ -128,7 +130,7 @@ def redeem(
             made = _made(partner, wish, standing, ask, request, fingerprint, actor)
             _carry_out(made, standing, ask.now)
             _told(made, actor, "redeem" if wish.reserve_s is None else "reserve")
-    except IntegrityError:
+    except (IntegrityError, Refusal):
         # The same request was at work at the same time and won; ours was undone.
         if earlier := _earlier(request, fingerprint):
             return earlier
@@ -231,11 +233,11 @@ def _posted(items: list[Item], now: datetime) -> list[int]:
     try:
         return [result.transfer_id for result in post_all(items, now=now)]
     except LedgerRefusal as refusal:
-        if refusal.reason is Refusal.INSUFFICIENT_FUNDS:
+        if refusal.reason is LedgerReason.INSUFFICIENT_FUNDS:
             is_use = any(item.reference.endswith((":use", ":count")) for item in items)
             reason = Reason.USED_UP if is_use else Reason.BALANCE_TOO_SMALL
             raise VoucherRefused([reason]) from None
-        if refusal.reason is Refusal.HOLD_EXPIRED:
+        if refusal.reason is LedgerReason.HOLD_EXPIRED:
             raise ReservationLapsed from None
         raise
 

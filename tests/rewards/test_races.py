@@ -17,10 +17,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 
 from accounts.models import User
 from edge.problems import Refusal
@@ -130,6 +131,34 @@ def test_same_request_at_once_burns_one_unit(world: World) -> None:
     assert len(set(seen)) == 1
     assert seen[0].startswith("CODE-")
     assert (world.units(owner), Reveal.objects.count()) == (9, 1)
+
+
+def last_unit_asked_for_under_one_key(world: World, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """What ten requests say that are one wish, when none has found an earlier one."""
+    [owner] = crowd(world, people=1, units=1, codes=20)
+    valid_series, meeting = revealing._valid_series, threading.Barrier(10)
+
+    def met(*args: Any) -> Any:
+        meeting.wait(10)
+        return valid_series(*args)
+
+    monkeypatch.setattr(revealing, "_valid_series", met)
+    return set(at_once([owner] * 10, [uuid4()] * 10))
+
+
+def test_same_request_at_once_brings_the_code_of_the_last_unit(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [seen] = last_unit_asked_for_under_one_key(world, monkeypatch)
+    assert seen.startswith("CODE-")
+    assert Reveal.objects.count() == 1
+
+
+def test_control_without_a_second_look_it_has_no_units(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revealing, "Refusal", IntegrityError)
+    assert "no_units" in last_unit_asked_for_under_one_key(world, monkeypatch)
 
 
 def test_second_import_at_the_same_time_is_told_to_wait(world: World) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import count
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.utils import timezone
@@ -46,7 +46,12 @@ class Court:
         return reveal(series_code="DRINK", owner=holder, request=uuid4(), now=at).reveal
 
     def dispute(
-        self, found: Reveal, holder: User | None = None, *, now: datetime | None = None
+        self,
+        found: Reveal,
+        holder: User | None = None,
+        *,
+        request: UUID | None = None,
+        now: datetime | None = None,
     ) -> Dispute:
         """Say that a code did not work."""
         return actions.open_dispute(
@@ -54,7 +59,7 @@ class Court:
             holder=holder or found.owner,
             problem=Dispute.Problem.UNKNOWN,
             evidence=EVIDENCE,
-            request=uuid4(),
+            request=request or uuid4(),
             now=now,
         ).dispute
 

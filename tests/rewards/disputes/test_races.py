@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import uuid4
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection
 
 from edge.problems import Refusal
 from rewards.disputes import actions, guarantees
@@ -97,6 +98,33 @@ def test_a_code_is_disputed_once(court: Court) -> None:
     assert two_disputes(court) == {"done": 1, "already_disputed": 3}
     assert court.secured == (10 * REFUND, REFUND)
     court.check()
+
+
+def one_wish_four_times(court: Court, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """One dispute asked for four times at once, when nobody has found an earlier one."""
+    found, request = court.reveal(), uuid4()
+    text, meeting = actions._text, threading.Barrier(4)
+
+    def met(words: str) -> str:
+        meeting.wait(10)
+        return text(words)
+
+    monkeypatch.setattr(actions, "_text", met)
+    return Counter(at_once(*[lambda: court.dispute(found, request=request)] * 4))
+
+
+def test_same_request_at_once_brings_one_dispute(
+    court: Court, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert one_wish_four_times(court, monkeypatch) == {"done": 4}
+    assert Dispute.objects.count() == 1
+
+
+def test_control_without_a_second_look_it_is_disputed_already(
+    court: Court, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actions, "Refusal", IntegrityError)
+    assert one_wish_four_times(court, monkeypatch) == {"done": 1, "already_disputed": 3}
 
 
 def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:

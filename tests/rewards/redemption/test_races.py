@@ -8,16 +8,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 
 from edge.problems import Refusal
 from rewards import units
 from rewards.models import Redemption, Voucher, VoucherCode
 from rewards.redemption import actions, rules, standing
 from rewards.redemption.actions import confirm, roll_back
+from rewards.redemption.lookup import find
 from rewards.redemption.rules import State
 from rewards.redemption.verifying import verify_money
 from rewards.revealing import reveal
@@ -144,6 +146,33 @@ def test_same_key_at_once_is_one_redemption(till: Till) -> None:
     ends = at_once(*[partial(till.use, "AAAA-1", key=key, amount_minor=100)] * TILLS)
     assert ends == {"done": TILLS}
     assert (confirmed(), till.euros("settlement")) == (1, 100)
+
+
+def same_key_everywhere(till: Till, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """One wish at twelve tills under one key, when nobody has found an earlier one."""
+    till.given("TENOFF", "AAAA-1")
+    key, meeting = uuid4(), threading.Barrier(TILLS)
+
+    def found(*args: Any, **kwargs: Any) -> Any:
+        meeting.wait(10)
+        return find(*args, **kwargs)
+
+    monkeypatch.setattr(actions, "find", found)
+    return at_once(*[partial(till.use, "AAAA-1", key=key)] * TILLS)
+
+
+def test_same_key_at_once_brings_the_redemption_that_used_the_voucher(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert same_key_everywhere(till, monkeypatch) == {"done": TILLS}
+    assert (confirmed(), till.euros("settlement")) == (1, 1_000)
+
+
+def test_control_without_a_second_look_the_others_are_refused(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actions, "Refusal", IntegrityError)
+    assert same_key_everywhere(till, monkeypatch) == {"done": 1, "voucher_used": TILLS - 1}
 
 
 # -- one gift balance --------------------------------------------------------------------------
