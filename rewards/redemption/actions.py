@@ -111,11 +111,12 @@ def redeem(
     """Use a voucher at once, or reserve it for `reserve_s` seconds.
 
     `request` names the redemption for ever: asked again with the same wish it brings the same
-    redemption as it stands by then; with another wish it is refused (`KeyReused`). Raises
-    what `find` does, `VoucherRefused` with every reason, `ReservationTooLong`.
+    redemption as it stands by then; with another wish, or for another partner, it is refused
+    (`KeyReused`). Raises what `find` does, `VoucherRefused` with every reason,
+    `ReservationTooLong`.
     """
     fingerprint = wish.fingerprint()
-    if earlier := _earlier(request, fingerprint):
+    if earlier := _earlier(partner, request, fingerprint):
         return earlier
     limit = rules.LONGEST_RESERVATION.total_seconds()
     if wish.reserve_s is not None and not 1 <= wish.reserve_s <= limit:
@@ -132,7 +133,7 @@ def redeem(
             _told(made, actor, "redeem" if wish.reserve_s is None else "reserve")
     except (IntegrityError, Refusal):
         # The same request was at work at the same time and won; ours was undone.
-        if earlier := _earlier(request, fingerprint):
+        if earlier := _earlier(partner, request, fingerprint):
             return earlier
         raise
     return Outcome(made)
@@ -143,11 +144,11 @@ def _ask(wish: Wish, now: datetime | None) -> Ask:
     return ask_at(now or timezone.now(), wish.amount_minor, wish.order_minor, customer_id)
 
 
-def _earlier(request: UUID, fingerprint: bytes) -> Outcome | None:
+def _earlier(partner: Partner, request: UUID, fingerprint: bytes) -> Outcome | None:
     found = Redemption.objects.with_story().filter(request=request).first()
     if found is None:
         return None
-    if bytes(found.fingerprint) != fingerprint:
+    if found.partner_id != partner.pk or bytes(found.fingerprint) != fingerprint:
         raise KeyReused
     return Outcome(found, is_replay=True)
 

@@ -14,7 +14,7 @@ from live.models import OutboxEvent
 from rewards.actions import withdraw
 from rewards.models import GenericCode, Partner, Voucher
 from rewards.redemption import actions, generics
-from rewards.redemption.actions import Wish, confirm, qualify, reverse, roll_back
+from rewards.redemption.actions import Wish, confirm, qualify, redeem, reverse, roll_back
 from rewards.redemption.expiry import break_expired, lapse_reservations
 from rewards.redemption.problems import GenericInvalid
 from rewards.redemption.rules import LONGEST_RESERVATION, Reason, State, Use
@@ -135,6 +135,18 @@ def test_same_key_brings_the_same_redemption_for_ever(till: Till) -> None:
     before = everything()
     with pytest.raises(KeyReused):
         till.use("AAAA-1", key=key, order_minor=5)
+    assert everything() == before
+
+
+def test_key_of_a_redemption_at_one_shop_is_refused_at_another(till: Till) -> None:
+    kiosk = Partner.objects.create(code="kiosk", name="Kiosk")
+    kiosk.series.add(till.series["TENOFF"])
+    till.given("TENOFF", "AAAA-1")
+    key = uuid4()
+    till.use("AAAA-1", key=key)
+    before = everything()
+    with pytest.raises(KeyReused):
+        redeem(kiosk, Wish(typed="AAAA-1"), request=key, actor=till.clerk, now=NOW)
     assert everything() == before
 
 
