@@ -232,7 +232,12 @@ def _header_names(header: str, delimiter: str) -> list[str]:
         fields = next(csv.reader([header], delimiter=delimiter, strict=True), [])
     except csv.Error:
         return []
-    return [re.sub("[ -]", "_", field.strip().lower()) for field in fields]
+    return [column_name(field) for field in fields]
+
+
+def column_name(field: str) -> str:
+    """Read the name of a column as people write it: capitals, blanks and hyphens do not matter."""
+    return re.sub("[ -]", "_", field.strip().lower())
 
 
 def _records(

@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from edge.problems import Refusal
-from rewards.reports import LONGEST_LINE, MOST_ROWS
+from rewards.code_files import column_name
+from rewards.reports import CODE_COLUMN, EXPIRY_COLUMN, LONGEST_LINE, MOST_ROWS
 
 MAGIC = b"PAR1"
 ROWS_AT_ONCE = 4_096
@@ -37,7 +38,8 @@ class ParquetUnreadable(Refusal):
 def readable(stream: BinaryIO) -> BinaryIO:
     """Give the CSV that a Parquet file stands for; any other file as it is.
 
-    Raises `ParquetUnreadable` for what is broken, nested, or too large once unpacked.
+    Raises `ParquetUnreadable` for what is broken, nested, too large once unpacked, or of a type
+    that no code or expiry has.
     """
     head = stream.read(len(MAGIC))
     stream.seek(0)
@@ -73,6 +75,23 @@ def _check(metadata: pq.FileMetaData, schema: pa.Schema) -> None:
     nested = [each.name for each in schema if pa.types.is_nested(each.type)]
     if nested or len(schema) > MOST_COLUMNS:
         raise ParquetUnreadable("Its columns are code and expires_at, of plain values.")
+    for each in schema:
+        _check_type(column_name(each.name), each.type)
+
+
+def _check_type(name: str, kind: pa.DataType) -> None:
+    """Refuse what has no spelling of its own in a CSV: bytes, fractions, truth values."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if name == CODE_COLUMN and not (_is_text(kind) or pa.types.is_integer(kind)):
+        raise ParquetUnreadable(f"Its codes are texts or whole numbers, not {kind}.")
+    is_expiry = pa.types.is_date(kind) or pa.types.is_timestamp(kind) or pa.types.is_null(kind)
+    if name == EXPIRY_COLUMN and not (_is_text(kind) or is_expiry):
+        raise ParquetUnreadable(f"Its expiries are texts, dates or timestamps, not {kind}.")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return kind in (pa.string(), pa.large_string(), pa.string_view())
 
 
 def _rows(batch: pa.RecordBatch) -> Iterable[tuple[str, ...]]:

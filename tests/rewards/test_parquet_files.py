@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,14 @@ def test_rows_become_lines_with_times_and_dates_as_the_csv_spells_them() -> None
     assert days.endswith("AAA-1111,2036-06-30\r\n")
 
 
+def test_whole_numbers_and_repeated_texts_are_codes_too() -> None:
+    assert csv_of(parquet(code=[4711, 4712])) == "code\r\n4711\r\n4712\r\n"
+    texts = pa.array(["AAA-1111", "BBB-2222"])
+    for column in (texts.dictionary_encode(), texts.cast(pa.large_string())):
+        assert csv_of(parquet(Code=column)) == "Code\r\nAAA-1111\r\nBBB-2222\r\n"
+    assert csv_of(parquet(code=texts, expires_at=pa.nulls(2))).endswith("BBB-2222,\r\n")
+
+
 def test_a_csv_is_left_alone() -> None:
     file = io.BytesIO(b"code\nPAR1-4711\n")
     assert readable(file) is file
@@ -71,6 +80,12 @@ BROKEN = {
     "noise": b"PAR1" + b"x" * 100 + b"PAR1",
     "half a file": parquet(code=["AAA-1111"] * 100)[:-30] + b"PAR1",
     "nested": parquet(code=[["AAA-1111"]]),
+    "bytes": parquet(code=[b"AAA-1111"]),
+    "fractions": parquet(code=[4711.0]),
+    "decimals": parquet(code=[Decimal("4711.0")]),
+    "truth values": parquet(Code=[True]),
+    "dates for codes": parquet(code=[date(2036, 6, 30)]),
+    "numbers for expiries": parquet(code=["AAA-1111"], expires_at=[1_782_000_000]),
     "too many columns": parquet(**{f"c{n}": ["x"] for n in range(30)}),
 }
 
