@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import lru_cache
 from itertools import islice
 from struct import Struct
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
@@ -33,7 +33,15 @@ from rewards.events import announce
 from rewards.models import CodeImport, ImportFault, Series
 from rewards.parquet_files import readable
 from rewards.redemption import money
-from rewards.reports import CODE_COLUMN, MESSAGES, MOST_KEPT, Fault, FaultCode, Report
+from rewards.reports import (
+    CODE_COLUMN,
+    EXPIRY_COLUMN,
+    MESSAGES,
+    MOST_KEPT,
+    Fault,
+    FaultCode,
+    Report,
+)
 from rewards.sealing import Sealer, sealer
 from wallet.models import Code
 
@@ -89,6 +97,10 @@ DUPLICATES = (
     (FaultCode.CODE_STORED, STORED),
     (FaultCode.CODE_LOOKS_LIKE, LOOKS_LIKE),
 )
+EXPIRED = """
+SELECT line, 0, count(*) OVER () FROM {staging}
+ WHERE expires_at <= %(now)s ORDER BY line LIMIT %(most)s
+"""
 TAKE_IN = """
 WITH taken AS (
     INSERT INTO rewards_vouchercode
@@ -312,19 +324,32 @@ def find_duplicates(table: str, series: Series, report: Report) -> None:
     with connection.cursor() as cursor:
         cursor.execute(MORE_MEMORY)
         for code, query in DUPLICATES:
-            _find(cursor, code, query.format(staging=table), series, report)
+            asked = {"series": series.pk, "most": MOST_KEPT}
+            _find(cursor, code, CODE_COLUMN, query.format(staging=table), asked, report)
+
+
+def find_expired(table: str, now: datetime, report: Report) -> None:
+    """Report codes of a table that have expired since they were read."""
+    with connection.cursor() as cursor:
+        asked = {"now": now, "most": MOST_KEPT}
+        query = EXPIRED.format(staging=table)
+        _find(cursor, FaultCode.EXPIRY_PAST, EXPIRY_COLUMN, query, asked, report)
 
 
 def _find(
-    cursor: CursorWrapper, code: FaultCode, query: str, series: Series, report: Report
+    cursor: CursorWrapper,
+    code: FaultCode,
+    column: str,
+    query: str,
+    asked: dict[str, Any],
+    report: Report,
 ) -> None:
-    cursor.execute(query, {"series": series.pk, "most": MOST_KEPT})
+    cursor.execute(query, asked)
     rows = cursor.fetchall()
     found = [
-        Fault(line, CODE_COLUMN, code, MESSAGES[code].format(other=other))
-        for line, other, _ in rows
+        Fault(line, column, code, MESSAGES[code].format(other=other)) for line, other, _ in rows
     ]
-    report.merge(found, rows[0][2] if rows else 0)
+    report.merge(code, found, rows[0][2] if rows else 0)
 
 
 # -- keeping -----------------------------------------------------------------------------

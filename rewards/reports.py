@@ -144,10 +144,11 @@ class Report:
         self.add(line, code, column=column)
         self.stopped_at_line = line
 
-    def merge(self, found: Iterable[Fault], total: int) -> None:
+    def merge(self, code: str, found: Iterable[Fault], total: int) -> None:
         """Add faults of one kind found in another pass: the first of them, and how many."""
+        if total:
+            self.counts[code] += total
         for fault in found:
-            self.counts[fault.code] = total
             kept = self._warnings if fault.is_warning else self._faults
             kept.append(fault)
         for kept, before in zip((self._faults, self._warnings), self.kept_before, strict=True):

@@ -157,12 +157,14 @@ def _verdict(bulk: BulkJob, code_import: CodeImport) -> Step:
             return _begin_anew(bulk, code_import)
     series = Series.objects.with_assets().select_for_update(no_key=True, of=("self",))
     found = series.get(pk=bulk.series_id)
+    now = timezone.now()
     importing.find_duplicates(_table(bulk), found, report)
+    importing.find_expired(_table(bulk), now, report)
     _keep_faults(code_import, report)
     is_clean = not report.fault_count
     if is_clean:
         importing.refuse_repeat(found, bytes(code_import.sha256))
-        importing.refuse_ended(found, timezone.now())
+        importing.refuse_ended(found, now)
     _describe(code_import, report, is_clean=is_clean)
     told = {"import_id": str(code_import.pk), "codes": code_import.code_count,
             "faults": report.fault_count, "warnings": report.warning_count,

@@ -126,16 +126,20 @@ def _pattern_of(series: Series, now: datetime) -> Pattern:
 
 
 def step(bulk: BulkJob) -> Step:
-    """Make the next fifty thousand codes and their units."""
+    """Make the next fifty thousand codes and their units.
+
+    Ends as cancelled, with what it did so far, once its batch was withdrawn, its series closed,
+    or its codes would have expired.
+    """
     series = Series.objects.select_for_update(no_key=True).get(pk=bulk.series_id)
     series.asset, series.face_value_asset = bulk.series.asset, bulk.series.face_value_asset
     total = bulk.total or 0
     count = min(CODES_PER_STEP, total - bulk.done)
-    code_import = _batch_of(bulk, count)
+    expires_at = _expiry_of(bulk, series)
+    code_import = None if _is_over(series, expires_at) else _batch_of(bulk, count)
     if code_import is None:
         actions.end(bulk, BulkJob.State.CANCELLED, codes=bulk.done)
         return Step(done=bulk.done, total=total, is_last=True)
-    expires_at = _expiry_of(bulk, series)
     for attempt in range(1, TRIES + 1):
         try:
             with transaction.atomic():
@@ -190,6 +194,11 @@ def _batch_of(bulk: BulkJob, count: int) -> CodeImport | None:
 def _expiry_of(bulk: BulkJob, series: Series) -> datetime:
     said = bulk.parameters["expires_at"]
     return datetime.fromisoformat(said) if said else series.expires_at or NEVER
+
+
+def _is_over(series: Series, expires_at: datetime) -> bool:
+    ends = min(expires_at, series.expires_at or NEVER)
+    return series.state == Series.State.CLOSED or ends <= timezone.now()
 
 
 def _make(series: Series, code_import: CodeImport, count: int, expires_at: datetime) -> None:
