@@ -20,7 +20,7 @@ from rewards.codes import CheckScheme
 from rewards.disputes.money import unsecuring
 from rewards.events import announce
 from rewards.importing import SeriesUnknown
-from rewards.models import CodeImport, Series
+from rewards.models import CodeImport, GenericCode, Series
 from rewards.patterns import ALPHABET, PatternInvalid, pattern_of
 from rewards.redemption import money
 from rewards.redemption.rules import BPS, Kind
@@ -246,7 +246,8 @@ def set_closed(series_code: str, is_closed: bool, *, actor: User | None, reason:
         series = _locked(series_code)
         if (series.state == Series.State.CLOSED) == is_closed:
             return False
-        has_codes = series.imports.filter(code_count__gt=0).exists()
+        generic = GenericCode.objects.filter(series=series)
+        has_codes = series.imports.filter(code_count__gt=0).exists() or generic.exists()
         opened = Series.State.ISSUED if has_codes else Series.State.DRAFT
         before = series.state
         series.state = Series.State.CLOSED if is_closed else opened

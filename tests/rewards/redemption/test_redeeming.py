@@ -11,8 +11,8 @@ from edge.idempotency_keys import KeyReused
 from edge.models import AuditEvent
 from edge.problems import Refusal
 from live.models import OutboxEvent
-from rewards.actions import withdraw
-from rewards.models import GenericCode, Partner, Voucher
+from rewards.actions import set_closed, withdraw
+from rewards.models import GenericCode, Partner, Series, Voucher
 from rewards.redemption import actions, generics
 from rewards.redemption.actions import Wish, confirm, qualify, redeem, reverse, roll_back
 from rewards.redemption.expiry import break_expired, lapse_reservations
@@ -40,6 +40,16 @@ def test_amount_moves_from_liability_to_the_partner(till: Till) -> None:
     assert (till.euros("voucher_liability"), till.euros("settlement")) == (1_000, 1_000)
     assert refused(till, "AAAA-1") == "voucher_used"
     assert verify_money(till.series["TENOFF"]) == []
+
+
+def test_generic_code_of_a_series_that_was_closed_and_opened_again_is_used(till: Till) -> None:
+    till.generic("TENOFF", "WELCOME10", 5)
+    set_closed("TENOFF", True, actor=None, reason="the season is over")
+    till.use("WELCOME10")
+    set_closed("TENOFF", False, actor=None, reason="one more match")
+    till.use("WELCOME10")
+    assert Series.objects.get(pk=till.series["TENOFF"].pk).state == Series.State.ISSUED
+    assert till.euros("settlement") == 2_000
 
 
 def test_amount_beyond_the_order_is_breakage(till: Till) -> None:
