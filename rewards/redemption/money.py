@@ -8,7 +8,10 @@ breakage. A gift balance gets an account of its own when it is first touched.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from django.db import connection
 
 from rewards.models import GenericCode, Partner, Series
 from rewards.redemption.rules import Kind
@@ -21,6 +24,13 @@ COST = "voucher_cost"
 LIABILITY = "voucher_liability"
 GIFT = "gift_balance"
 SETTLEMENT = "settlement"
+
+# One statement, because the ledger's sweep may release a hold between two.
+WITHOUT = """
+SELECT balance - held + (SELECT coalesce(sum(remaining), 0) FROM wallet_hold
+                          WHERE account_id = %(account)s AND id = ANY(%(holds)s) AND state = 0)
+  FROM wallet_account WHERE id = %(account)s
+"""
 
 
 class Purse(NamedTuple):
@@ -61,6 +71,14 @@ def gift_account(code_id: int, asset_id: int) -> int:
 def available(account_id: int) -> int:
     """Say what an account has to spend now."""
     return Account.objects.get(pk=account_id).available
+
+
+def available_without(account_id: int, holds: Sequence[int]) -> int:
+    """Say what an account would have to spend without these holds, those that are still open."""
+    with connection.cursor() as cursor:
+        cursor.execute(WITHOUT, {"account": account_id, "holds": list(holds)})
+        (amount,) = cursor.fetchone()
+    return int(amount)
 
 
 def transfer(

@@ -22,10 +22,7 @@ ONE_PERSON = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
 
 @dataclass(slots=True)
 class Standing:
-    """A voucher as it stands, with the rows that are locked; `lapsed` no longer stand in the way.
-
-    `gift_left` is the balance with what lapsed reservations are about to give back.
-    """
+    """A voucher as it stands, with the rows that are locked; `lapsed` stand in the way no more."""
 
     found: Found
     facts: Facts
@@ -97,7 +94,7 @@ def _of_code(found: Found, code: VoucherCode, voucher: Voucher | None, ask: Ask)
         expires_at=code.expires_at,
         is_personal=series.is_personal,
         owner_id=_owner_of(code),
-        balance_minor=_gift_left(found, voucher) + sum(_set_aside(each) for each in lapsed),
+        balance_minor=_gift_left(found, voucher, lapsed),
     )
     return Standing(found, facts, voucher, lapsed)
 
@@ -113,16 +110,17 @@ def _owner_of(code: VoucherCode) -> int | None:
     return reveal.owner_id if reveal else None
 
 
-def _set_aside(redemption: Redemption) -> int:
-    return redemption.value_minor if redemption.hold_id is not None else 0
-
-
-def _gift_left(found: Found, voucher: Voucher | None) -> int:
+def _gift_left(found: Found, voucher: Voucher | None, lapsed: list[Redemption]) -> int:
+    """The balance, with what lapsed reservations hold that the ledger has not given back yet."""
     if found.series.kind != Kind.GIFT:
         return 0
     if voucher is None or voucher.account_id is None:
         return found.series.face_value_minor or 0
-    return money.available(voucher.account_id)
+    return money.available_without(voucher.account_id, _holds_of(lapsed))
+
+
+def _holds_of(lapsed: list[Redemption]) -> list[int]:
+    return [each.hold_id for each in lapsed if each.hold_id is not None]
 
 
 def _lapsed_uses(generic: GenericCode, ask: Ask) -> QuerySet[Redemption]:
@@ -139,9 +137,9 @@ def _of_generic(
     mine = 0
     if generic.person_limit is not None and ask.customer_id is not None:
         mine = uses.exclude(state=State.RESERVED, reserved_until__lte=ask.now).count()
-    left = money.available(money.uses_of(generic).left)
+    account_id = money.uses_of(generic).left
     # When none is left, one that lapsed is as good: it makes way for this one.
-    lapsed = list(due[:1]) if left < 1 else []
+    lapsed = list(due[:1]) if money.available(account_id) < 1 else []
     facts = Facts(
         kind=Kind(series.kind),
         use=Use.FREE if generic.is_active else Use.DEACTIVATED,
@@ -149,7 +147,7 @@ def _of_generic(
         discount_bps=series.discount_bps,
         valid_from=series.valid_from,
         expires_at=generic.expires_at,
-        uses_left=left + len(lapsed),
+        uses_left=money.available_without(account_id, _holds_of(lapsed)),
         person_limit=generic.person_limit,
         person_uses=mine,
     )

@@ -21,6 +21,7 @@ from rewards.redemption.rules import LONGEST_RESERVATION, Reason, State, Use
 from rewards.redemption.verifying import verify_money
 from tests.rewards.conftest import World
 from tests.rewards.redemption.conftest import LATER, NOW, Till, everything
+from wallet.holds import expire_holds
 
 
 def refused(till: Till, code: str, **asked: object) -> str:
@@ -114,6 +115,30 @@ def test_lapsed_reservation_frees_the_voucher_without_a_sweep(till: Till) -> Non
     for each in (old, held):
         each.refresh_from_db()
         assert each.state == State.LAPSED
+
+
+@pytest.mark.parametrize("is_swept", [False, True])
+def test_lapsed_part_of_a_gift_balance_counts_once(till: Till, is_swept: bool) -> None:
+    till.given("CARD", "AAAA-1")
+    till.use("AAAA-1", amount_minor=3_000, reserve_s=60)
+    if is_swept:
+        expire_holds(LATER)  # the ledger came before `lapse_reservations`
+    wish = Wish(typed="AAAA-1", order_minor=9_000)
+    found = qualify(till.shop, wish, actor=till.clerk, now=LATER)
+    assert (found.balance_minor, found.value_minor) == (5_000, 5_000)
+    assert till.use("AAAA-1", order_minor=9_000, now=LATER).redemption.value_minor == 5_000
+    assert verify_money(till.series["CARD"]) == []
+
+
+def test_lapsed_use_of_a_generic_code_counts_once(till: Till) -> None:
+    till.generic("TENOFF", "WELCOME", 2)
+    till.use("WELCOME")
+    till.use("WELCOME", reserve_s=60)
+    expire_holds(LATER)
+    till.use("WELCOME", now=LATER)
+    wish = Wish(typed="WELCOME")
+    assert qualify(till.shop, wish, actor=till.clerk, now=LATER).reasons == [Reason.USED_UP]
+    assert refused(till, "WELCOME", now=LATER) == "voucher_used_up"
 
 
 def test_sweep_lapses_what_is_due_once(till: Till) -> None:
