@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from django.db import connection, transaction
 
+from edge.problems import Refusal
+from rewards.models import BulkJob
 from rewards.sealing import Sealer, sealer
 
 CODES_AT_ONCE = 500
@@ -21,6 +23,29 @@ UPDATE rewards_vouchercode AS code SET sealed = fresh.sealed
   FROM unnest(%(ids)s::bigint[], %(sealed)s::bytea[]) AS fresh(id, sealed)
  WHERE code.id = fresh.id
 """
+# Rows that wait in a job's own table were sealed after its file, by the same key or a newer one.
+WAITING = """
+SELECT job.id FROM rewards_bulkjob AS job
+ WHERE job.state = %(open)s AND EXISTS (
+           SELECT 1 FROM rewards_uploadblock AS block
+            WHERE block.bulk_job_id = job.id AND substring(sealed FROM 2 FOR 4) <> %(current)s)
+ ORDER BY job.id
+"""
+
+
+class ImportsWaiting(Refusal):
+    """Files that began to be imported before the key was changed still need the old one."""
+
+    code = "imports_waiting"
+    title = "Imports that began under an older key have not ended"
+    status = 409
+
+    def __init__(self, jobs: list[int]) -> None:
+        names = ", ".join(map(str, jobs))
+        super().__init__(
+            f"Let the jobs {names} end, or cancel them, and rotate again.",
+            jobs=[str(job) for job in jobs],
+        )
 
 
 def rotate_keys() -> Iterator[int]:
@@ -28,17 +53,28 @@ def rotate_keys() -> Iterator[int]:
 
     Each batch commits by itself and a sealed code says by which key, so it can be stopped
     at any moment and started again. Reveals go on meanwhile. Raises `CannotOpen`
-    when a key that is still needed is missing; what was done before stays done.
+    when a key that is still needed is missing, and at its end `ImportsWaiting` when files that
+    wait in background imports need an older one; what was done before stays done.
     """
     fresh = sealer()
+    # Seen first: the codes of one that ends meanwhile may come in behind us.
+    waiting = _waiting(fresh)
     after, done = 0, 0
     while True:
         with transaction.atomic():
             ids = _reseal_batch(fresh, after)
         if not ids:
-            return
+            break
         after, done = ids[-1], done + len(ids)
         yield done
+    if waiting:
+        raise ImportsWaiting(waiting)
+
+
+def _waiting(sealer: Sealer) -> list[int]:
+    with connection.cursor() as cursor:
+        cursor.execute(WAITING, {"open": BulkJob.State.OPEN, "current": sealer.current_key_id})
+        return [row[0] for row in cursor.fetchall()]
 
 
 def _reseal_batch(sealer: Sealer, after: int) -> list[int]:

@@ -6,14 +6,18 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
+from pytest_django import Settings
 
 from edge.fields import format_time
 from rewards.actions import set_closed
-from rewards.bulk import files, generating, steps
+from rewards.bulk import actions, files, generating, steps
 from rewards.models import CodeImport, ImportFault, VoucherCode
+from rewards.rotation import ImportsWaiting, rotate_keys
+from rewards.sealing import new_key
 from rewards.verifying import faults_of as verify
 from tests.rewards.bulk.conftest import SOON, run, tables
 from tests.rewards.bulk.test_bulk import offer
+from tests.rewards.conftest import KEY
 from tests.rewards.redemption.conftest import Till
 
 pytestmark = pytest.mark.django_db
@@ -62,3 +66,37 @@ def test_generation_ends_when_its_series_is_closed(
     set_closed("OURS", True, actor=None, reason="the season is over")
     assert (run(bulk).state, bulk.report) == ("cancelled", {"codes": 10})
     assert verify(till.series["OURS"]) == []
+
+
+# -- the key changes -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("steps_before", [0, 1])
+def test_rotation_names_the_imports_that_still_need_the_old_key(
+    till: Till, settings: Settings, steps_before: int
+) -> None:
+    till.given("TENOFF", "TEN-0001")
+    bulk = offer(till, b"code\nTEN-0002\n")
+    for _ in range(steps_before):
+        steps.step(bulk.pk)
+    settings.CODE_KEYS = [fresh := new_key(), KEY]
+    after = offer(till, b"code\nTEN-0003\n")
+    rotation = rotate_keys()
+    assert next(rotation) == 1
+    with pytest.raises(ImportsWaiting) as refusal:
+        next(rotation)
+    assert refusal.value.members["jobs"] == [str(bulk.pk)]
+    run(bulk)
+    list(rotate_keys())
+    settings.CODE_KEYS = [fresh]
+    assert run(after).state == "done"
+    assert verify(till.series["TENOFF"], opens_codes=True) == []
+
+
+def test_rotation_does_not_wait_for_an_import_that_was_cancelled(
+    till: Till, settings: Settings
+) -> None:
+    bulk = offer(till, b"code\nTEN-0002\n")
+    settings.CODE_KEYS = [new_key(), KEY]
+    actions.cancel(bulk.pk, actor=till.clerk, reason="the key changes")
+    assert list(rotate_keys()) == []
