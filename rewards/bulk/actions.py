@@ -164,11 +164,22 @@ def cancel(bulk_job_id: int, *, actor: User, reason: str) -> BulkJob:
             object_id=bulk.pk,
             reason=reason,
         )
-        # Its next step sees the state and tidies up; a paused one has to be let go for that.
-        if Job.objects.filter(pk=bulk.job_id or 0, state=Job.State.PAUSED).exists():
-            with suppress(NotPossible):
-                control.resume([bulk.job_id], actor=actor, reason=reason)
+        _let_tidy(bulk, actor, reason)
     return bulk
+
+
+def _let_tidy(bulk: BulkJob, actor: User, reason: str) -> None:
+    """See that a step comes that finds the work given up and tidies up after it.
+
+    A paused job has to be let go for that. One that is dead brings no step, and one that is at
+    work may be at its last attempt: then a new job does.
+    """
+    job = Job.objects.filter(pk=bulk.job_id or 0).first()
+    if job is not None and job.state == Job.State.PAUSED:
+        with suppress(NotPossible):
+            control.resume([job.pk], actor=actor, reason=reason)
+    elif job is None or job.state != Job.State.QUEUED:
+        launch(bulk)
 
 
 def locked(bulk_job_id: int) -> BulkJob:

@@ -15,6 +15,7 @@ from django.utils import timezone
 from accounts.models import User
 from edge.models import AuditEvent
 from edge.problems import Refusal
+from jobs.models import Job
 from rewards.actions import set_closed
 from rewards.bulk import actions, assigning, changing, exporting, files, generating
 from rewards.importing import AlreadyImported, CodeFile
@@ -250,6 +251,21 @@ def test_cancelled_import_leaves_nothing(till: Till, monkeypatch: pytest.MonkeyP
     run(bulk)
     assert (list(tables()), UploadBlock.objects.count()) == ([], 0)
     assert (CodeImport.objects.get().state, VoucherCode.objects.count()) == ("cancelled", 0)
+
+
+def test_import_whose_attempts_are_used_up_leaves_nothing_once_it_is_cancelled(till: Till) -> None:
+    bulk = offer(till, b"code\nCODE-0001\n")
+    set_closed("TENOFF", True, actor=None, reason="the season is over")
+    while actions.state_of(bulk) == "queued":
+        Job.objects.filter(pk=bulk.job_id or 0).update(due_at=timezone.now())
+        run_job(bulk)
+    assert actions.state_of(bulk) == "dead"
+    assert list(tables()) == [f"rewards_staged_{bulk.pk}"]
+    actions.cancel(bulk.pk, actor=till.clerk, reason="it will not be opened again")
+    bulk.refresh_from_db()
+    run_job(bulk)
+    assert (list(tables()), UploadBlock.objects.count()) == ([], 0)
+    assert (CodeImport.objects.get().state, bulk.state) == ("cancelled", "cancelled")
 
 
 def test_kept_file_is_encrypted(till: Till) -> None:
