@@ -11,6 +11,7 @@ import io
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import islice
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -44,11 +45,13 @@ TAKE = """
 WITH free AS MATERIALIZED (
     SELECT id FROM rewards_vouchercode
      WHERE series_id = %(series)s AND state = 0 AND expires_at > %(now)s
-     ORDER BY expires_at, id LIMIT %(most)s FOR NO KEY UPDATE SKIP LOCKED
+     ORDER BY expires_at, id LIMIT %(most)s FOR NO KEY UPDATE {waiting}
 )
 UPDATE rewards_vouchercode AS code SET state = 1, export_id = %(export)s
   FROM free WHERE code.id = free.id
 """
+TAKE_FREE = TAKE.format(waiting="SKIP LOCKED")
+TAKE_WAITING = TAKE.format(waiting="")
 
 
 class ExportTooLarge(Refusal):
@@ -112,12 +115,14 @@ def step(bulk: BulkJob) -> Step:
 
 
 def _taken(bulk: BulkJob, most: int) -> int:
+    """Take codes, say how many: those that nobody holds, then what others held and left free."""
+    now, count = timezone.now(), 0
     with connection.cursor() as cursor:
-        cursor.execute(
-            TAKE,
-            {"export": bulk.pk, "series": bulk.series_id, "now": timezone.now(), "most": most},
-        )
-        count: int = cursor.rowcount
+        for statement in (TAKE_FREE, TAKE_WAITING):
+            if count < most:
+                asked: dict[str, Any] = {"export": bulk.pk, "series": bulk.series_id, "now": now}
+                cursor.execute(statement, asked | {"most": most - count})
+                count += cursor.rowcount
     return count
 
 

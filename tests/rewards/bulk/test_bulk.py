@@ -305,16 +305,19 @@ UPDATE rewards_vouchercode AS code SET state = 1, export_id = %(export)s
 """
 
 
-@pytest.mark.parametrize(("take", "taken"), [(exporting.TAKE, 30), (RUN_FOR_EACH_CODE, 41)])
+@pytest.mark.parametrize(
+    ("take", "taken"),
+    [(exporting.TAKE_FREE, 30), (exporting.TAKE_WAITING, 30), (RUN_FOR_EACH_CODE, 41)],
+)
 def test_export_takes_no_more_than_asked_when_the_planner_expects_one_code(
     till: Till, monkeypatch: pytest.MonkeyPatch, take: str, taken: int
 ) -> None:
-    """The second is the control: a subquery that the planner puts inside a loop takes all."""
+    """The last is the control: a subquery that the planner puts inside a loop takes all."""
     make(till, 1)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE rewards_vouchercode; SET LOCAL enable_nestloop = on")
     make(till, 40)
-    monkeypatch.setattr(exporting, "TAKE", take)
+    monkeypatch.setattr(exporting, "TAKE_FREE", take)
     assert run(exporting.export("OURS", 30, actor=till.clerk)).done == taken
 
 
