@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 
 from edge.fields import AssetCode, Id, StrictSerializer, UtcDateTime, checked_body
 from edge.idempotency import REPLAYED, claim_of
-from edge.idempotency_keys import HEADER, KeyInvalid, KeyMissing
+from edge.idempotency_keys import HEADER, KeyInvalid, KeyMissing, KeyReused
 from rewards.api.permissions import OWN_VOUCHERS, person
 from rewards.importing import SeriesUnknown
 from rewards.models import Present
@@ -100,6 +100,7 @@ class Presents(ListAPIView[Present]):
             {201: PresentOut},
             KeyMissing(),
             KeyInvalid(),
+            KeyReused(),
             SeriesUnknown(),
             PersonUnknown(),
             actions.PresentToYourself(),

@@ -7,7 +7,7 @@ that somebody has seen cannot be unseen.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -15,8 +15,10 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from accounts.handles import normalise_handle
 from accounts.models import User
 from edge import audit
+from edge.idempotency_keys import KeyReused
 from edge.problems import Refusal
 from rewards.events import announce
 from rewards.importing import SeriesUnknown
@@ -82,12 +84,12 @@ def give(
 ) -> tuple[Present, bool]:
     """Set units aside for a friend for two weeks; also says whether that was done before.
 
-    `request` names it for ever. Refused by the ledger without the units, and by the rules of
-    their series about who may own them (`OwnershipBarred`).
+    `request` names it for ever; with another gift it is refused (`KeyReused`). Refused too by the
+    ledger without the units, and by the rules of their series about who may own them
+    (`OwnershipBarred`).
     """
     now = now or timezone.now()
-    earlier = _all().filter(request=request, giver=giver).first()
-    if earlier is not None:
+    if earlier := _earlier(gift, giver, request):
         return earlier, True
     if not 1 <= gift.amount <= MOST_UNITS or len(gift.message) > LONGEST_MESSAGE:
         raise PresentInvalid
@@ -104,7 +106,24 @@ def give(
             return _given(gift, series, giver, receiver, request, now), False
     except IntegrityError:
         # The same request was at work at the same time and won; ours was undone.
-        return _all().get(request=request, giver=giver), True
+        if earlier := _earlier(gift, giver, request):
+            return earlier, True
+        raise
+
+
+def _earlier(gift: Gift, giver: User, request: UUID) -> Present | None:
+    found = _all().filter(request=request, giver=giver).first()
+    if found is None:
+        return None
+    given = Gift(
+        series_code=found.series.code,
+        to=found.receiver.handle,
+        amount=found.amount,
+        message=found.message,
+    )
+    if replace(gift, to=normalise_handle(gift.to)) != given:
+        raise KeyReused
+    return found
 
 
 def _given(

@@ -78,6 +78,14 @@ def test_same_key_gives_once(stocked: World) -> None:
     assert stocked.units(stocked.ann) == 1
 
 
+def test_key_of_another_present_is_refused(stocked: World) -> None:
+    key = uuid4()
+    made = give(stocked, key=key)
+    assert give(stocked, key=key, to="@Ben").pk == made.pk
+    assert refused(give, stocked, key=key, amount=2) == "idempotency_key_reused"
+    assert refused(give, stocked, key=key, to="marla") == "idempotency_key_reused"
+
+
 def test_bad_presents_are_refused_and_move_nothing(stocked: World) -> None:
     assert refused(give, stocked, amount=3) == "insufficient_funds"
     assert refused(give, stocked, to="ann") == "present_to_yourself"
