@@ -14,7 +14,7 @@ from datetime import datetime
 from itertools import islice
 from struct import Struct
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from accounts.models import User
@@ -40,6 +40,8 @@ COPY_CODES = """
 COPY rewards_vouchercode (series_id, code_import_id, expires_at, digest, state, sealed)
 FROM STDIN WITH (FORMAT binary)
 """
+# The codes to come of a series are counted by one request at a time.
+ONE_SERIES = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
 # field count, then the length and bytes of five fields, and the length of the sixth
 _PACK = Struct("!h iq iq iq i16s ih i").pack
 
@@ -87,7 +89,8 @@ def generate(
     """Start making codes, and units of them for `owner` or the treasury.
 
     Refused when the series has no pattern, is closed or expired, or when so many codes of
-    its pattern could be guessed: there must be a million possible ones for each.
+    its pattern could be guessed: there must be a million possible ones for each, those that
+    other work will still make included.
     """
     if not 1 <= count <= MOST_CODES:
         raise TooManyCodes
@@ -106,13 +109,23 @@ def generate(
             actor=actor,
             total=count,
         )
-        pattern = _pattern_of(bulk.series, now)
-        stored = sum(
-            CodeImport.objects.filter(series=bulk.series).values_list("code_count", flat=True)
-        )
-        if pattern.space < SPACE_PER_CODE * (stored + count):
-            raise PatternTooSmall(space=pattern.space, codes=stored + count)
+        pattern, codes = _pattern_of(bulk.series, now), _codes_to_come(bulk)
+        if pattern.space < SPACE_PER_CODE * codes:
+            raise PatternTooSmall(space=pattern.space, codes=codes)
         return actions.launch(bulk)
+
+
+def _codes_to_come(bulk: BulkJob) -> int:
+    """Count the codes of a series, with those that work under way and this will still make."""
+    with connection.cursor() as cursor:
+        cursor.execute(ONE_SERIES, [f"generate:{bulk.series_id}"])
+    # What is to be made is read first: what a step makes meanwhile counts twice, not never.
+    under_way = BulkJob.objects.filter(
+        series=bulk.series, kind=BulkJob.Kind.GENERATE, state=BulkJob.State.OPEN
+    )
+    to_make = sum((total or 0) - done for total, done in under_way.values_list("total", "done"))
+    stored = CodeImport.objects.filter(series=bulk.series)
+    return to_make + sum(stored.values_list("code_count", flat=True))
 
 
 def _pattern_of(series: Series, now: datetime) -> Pattern:

@@ -68,6 +68,23 @@ def test_generation_ends_when_its_series_is_closed(
     assert verify(till.series["OURS"]) == []
 
 
+def test_codes_that_others_will_still_make_count_as_made(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pattern = till.series["OURS"].pattern
+    assert pattern is not None
+    monkeypatch.setattr(generating, "CODES_PER_STEP", 10)
+    monkeypatch.setattr(generating, "SPACE_PER_CODE", pattern.space // 100)
+    bulk = generating.generate("OURS", 60, actor=till.clerk)
+    steps.step(bulk.pk)
+    with pytest.raises(generating.PatternTooSmall) as refusal:
+        generating.generate("OURS", 41, actor=till.clerk)
+    assert refusal.value.members["codes"] == 101
+    generating.generate("OURS", 40, actor=till.clerk)
+    actions.cancel(bulk.pk, actor=till.clerk, reason="never mind")
+    generating.generate("OURS", 50, actor=till.clerk)
+
+
 # -- the key changes -------------------------------------------------------------------------------
 
 

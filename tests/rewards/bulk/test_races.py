@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 
 import pytest
 from django.db import connection, transaction
 
-from rewards.bulk import exporting
+from edge.problems import Refusal
+from rewards.bulk import actions, exporting, generating
 from rewards.models import BulkJob, VoucherCode
 from rewards.verifying import faults_of as verify
 from tests.rewards.bulk.conftest import run
@@ -55,3 +59,49 @@ def test_control_that_passes_them_by_ends_too_early(
 ) -> None:
     monkeypatch.setattr(exporting, "TAKE_WAITING", exporting.TAKE_FREE)
     assert export_beside_others(till) == 30
+
+
+# -- generations that begin at once ----------------------------------------------------------------
+
+
+def begin_at_once(till: Till, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Begin four generations of as many codes as the pattern bears; how often each ended how."""
+    pattern = till.series["OURS"].pattern
+    assert pattern is not None
+    monkeypatch.setattr(generating, "SPACE_PER_CODE", pattern.space // 100)
+    start = threading.Barrier(4)
+
+    def begun(_: int) -> str:
+        try:
+            start.wait(10)
+            generating.generate("OURS", 100, actor=till.clerk)
+        except Refusal as refusal:
+            return refusal.code
+        else:
+            return "begun"
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        return Counter(pool.map(begun, range(4)))
+
+
+def test_one_of_four_generations_that_take_all_the_space_begins(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert begin_at_once(till, monkeypatch) == {"begun": 1, "pattern_too_small": 3}
+
+
+def test_control_without_the_lock_several_begin(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generating, "ONE_SERIES", "SELECT %s")
+    meeting, launch = threading.Barrier(4), actions.launch
+
+    def after_all_have_counted(bulk: BulkJob) -> BulkJob:
+        with suppress(threading.BrokenBarrierError):
+            meeting.wait(5)
+        return launch(bulk)
+
+    monkeypatch.setattr(actions, "launch", after_all_have_counted)
+    assert begin_at_once(till, monkeypatch)["begun"] > 1
