@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.db import connection, transaction
-from django.db.models import Max, Min
+from django.db.models import Max, Min, QuerySet
 from django.utils import timezone
 
 from accounts.models import User
@@ -124,7 +124,14 @@ def extend(
 
 
 def extend_step(bulk: BulkJob) -> Step:
-    """Extend the next codes in the order of their ids."""
+    """Extend the next codes in the order of their ids.
+
+    For a series, the last step looks once more at what came in since the work began, when no
+    more can: from its commit on codes get the series' new expiry.
+    """
+    is_last_look = bulk.report["after"] >= bulk.parameters["last"]
+    if is_last_look:
+        _look_further(bulk)
     with connection.cursor() as cursor:
         cursor.execute(
             EXTEND,
@@ -139,7 +146,19 @@ def extend_step(bulk: BulkJob) -> Step:
             },
         )
         after, seen, changed = cursor.fetchone()
-    return _advance(bulk, after, seen, changed, CODES_PER_EXTENSION)
+    is_through = seen < CODES_PER_EXTENSION
+    if is_through:
+        after = bulk.parameters["last"]
+    return _advance(bulk, after, seen, changed, is_last=is_through and is_last_look)
+
+
+def _look_further(bulk: BulkJob) -> None:
+    """Take in the codes that came in meanwhile; whoever brings in more waits for the series."""
+    if bulk.parameters["import_id"] is None:
+        # Locked before its codes, as who withdraws an import does.
+        Series.objects.select_for_update(no_key=True).get(pk=bulk.series_id)
+        newest = _imports_of(bulk).aggregate(last=Max("last_code_id"))["last"]
+        bulk.parameters |= {"last": newest or 0}
 
 
 # -- deactivate ------------------------------------------------------------------------------
@@ -193,7 +212,8 @@ def deactivate_step(bulk: BulkJob) -> Step:
     reference = f"deactivate:{bulk.pk}:{bulk.report['after']}"
     ended = _take_out(bulk.series, ids, reference, None)
     after = ids[-1] if ids else None
-    return _advance(bulk, after, len(ids), ended, CODES_PER_DEACTIVATION)
+    is_last = len(ids) < CODES_PER_DEACTIVATION
+    return _advance(bulk, after, len(ids), ended, is_last=is_last)
 
 
 class Ended(NamedTuple):
@@ -233,7 +253,7 @@ def _money_back(series: Series, found: Sequence[Ended], reference: str) -> list[
 
 def _choose(bulk: BulkJob, import_id: int | None) -> None:
     """Note between which ids the codes lie; refuse an import of another series."""
-    imports = CodeImport.objects.filter(series=bulk.series, first_code_id__isnull=False)
+    imports = _imports_of(bulk)
     if import_id is not None:
         imports = imports.filter(pk=import_id)
         if not imports.exists():
@@ -244,17 +264,20 @@ def _choose(bulk: BulkJob, import_id: int | None) -> None:
     bulk.save(update_fields=["parameters", "report"])
 
 
-def _advance(bulk: BulkJob, after: int | None, seen: int, changed: int, most: int) -> Step:
+def _imports_of(bulk: BulkJob) -> QuerySet[CodeImport]:
+    return CodeImport.objects.filter(series=bulk.series_id, first_code_id__isnull=False)
+
+
+def _advance(bulk: BulkJob, after: int | None, seen: int, changed: int, *, is_last: bool) -> Step:
     bulk.done += seen
     bulk.report = {
         "after": after or bulk.report["after"],
         "changed": bulk.report["changed"] + changed,
     }
-    is_last = seen < most
     if is_last:
         _finish(bulk)
     else:
-        bulk.save(update_fields=["report", "done"])
+        bulk.save(update_fields=["parameters", "report", "done"])
     return Step(done=bulk.done, total=bulk.total, is_last=is_last)
 
 

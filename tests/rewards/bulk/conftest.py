@@ -10,8 +10,9 @@ from django.db import connection, transaction
 
 from jobs.models import Job
 from jobs.runner import run_one
+from rewards.actions import SeriesTerms, create_series
 from rewards.bulk import steps
-from rewards.models import BulkJob
+from rewards.models import BulkJob, Series
 from tests.rewards.conftest import code_keys
 from tests.rewards.redemption.conftest import Till, make_till
 
@@ -22,6 +23,13 @@ SOON = datetime(2127, 1, 31, tzinfo=UTC)
 @pytest.fixture
 def till(db: None) -> Till:
     return make_till()
+
+
+def create_sun() -> Series:
+    """A series with a pattern whose codes expire soon, unless they say otherwise."""
+    terms = SeriesTerms(code="SUN", title="A day in the sun", issuer_name="Fan shop",
+                        expires_at=SOON, code_pattern="SUN-####-####*")  # fmt: skip
+    return create_series(terms, actor=None)
 
 
 def run(bulk: BulkJob) -> BulkJob:

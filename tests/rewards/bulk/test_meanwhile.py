@@ -10,12 +10,12 @@ from pytest_django import Settings
 
 from edge.fields import format_time
 from rewards.actions import set_closed
-from rewards.bulk import actions, files, generating, steps
+from rewards.bulk import actions, changing, files, generating, steps
 from rewards.models import CodeImport, ImportFault, VoucherCode
 from rewards.rotation import ImportsWaiting, rotate_keys
 from rewards.sealing import new_key
 from rewards.verifying import faults_of as verify
-from tests.rewards.bulk.conftest import SOON, run, tables
+from tests.rewards.bulk.conftest import SOON, create_sun, run, tables
 from tests.rewards.bulk.test_bulk import offer
 from tests.rewards.conftest import KEY
 from tests.rewards.redemption.conftest import Till
@@ -66,6 +66,22 @@ def test_generation_ends_when_its_series_is_closed(
     set_closed("OURS", True, actor=None, reason="the season is over")
     assert (run(bulk).state, bulk.report) == ("cancelled", {"codes": 10})
     assert verify(till.series["OURS"]) == []
+
+
+def test_codes_made_while_a_series_is_extended_are_extended_too(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generating, "CODES_PER_STEP", 10)
+    monkeypatch.setattr(changing, "CODES_PER_EXTENSION", 4)
+    series, later = create_sun(), SOON + timedelta(days=1)
+    made = generating.generate("SUN", 30, actor=till.clerk)
+    steps.step(made.pk)
+    bulk = changing.extend("SUN", later, actor=till.clerk, reason="the match was moved")
+    steps.step(made.pk)
+    assert run(bulk).report["changed"] == 20
+    run(made)
+    assert VoucherCode.objects.filter(expires_at=later).count() == 30
+    assert verify(series) == []
 
 
 def test_codes_that_others_will_still_make_count_as_made(

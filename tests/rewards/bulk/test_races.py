@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
 
 from edge.problems import Refusal
-from rewards.bulk import actions, exporting, generating
+from rewards.bulk import actions, changing, exporting, generating, steps
 from rewards.models import BulkJob, VoucherCode
 from rewards.verifying import faults_of as verify
-from tests.rewards.bulk.conftest import run
+from tests.rewards.bulk.conftest import SOON, create_sun, run
 from tests.rewards.bulk.test_bulk import make
 from tests.rewards.redemption.conftest import Till, make_till
 
 pytestmark = pytest.mark.django_db(transaction=True)
+LATER = SOON + timedelta(days=1)
 
 
 @pytest.fixture
@@ -105,3 +108,51 @@ def test_control_without_the_lock_several_begin(
 
     monkeypatch.setattr(actions, "launch", after_all_have_counted)
     assert begin_at_once(till, monkeypatch)["begun"] > 1
+
+
+# -- codes that are made while others are extended -------------------------------------------------
+
+
+def expiries_of_codes_made_beside_the_last_step(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> set[datetime]:
+    """Let a generation go on between the last look of an extension and its commit."""
+    create_sun()
+    run(generating.generate("SUN", 10, actor=till.clerk))
+    extension = changing.extend("SUN", LATER, actor=till.clerk, reason="the match was moved")
+    generation = generating.generate("SUN", 10, actor=till.clerk)
+    with transaction.atomic():
+        steps.step(extension.pk)
+    advance = changing._advance
+
+    def generated() -> BulkJob:
+        try:
+            return run(generation)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+
+        def then_advance(*args: Any, **named: Any) -> Any:
+            waiting.append(pool.submit(generated))
+            wait(waiting, timeout=1)
+            return advance(*args, **named)
+
+        waiting: list[Future[BulkJob]] = []
+        monkeypatch.setattr(changing, "_advance", then_advance)
+        assert run(extension).state == "done"
+    assert [each.result().state for each in waiting] == ["done"]
+    return set(VoucherCode.objects.values_list("expires_at", flat=True))
+
+
+def test_codes_made_beside_an_extension_get_the_new_expiry(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert expiries_of_codes_made_beside_the_last_step(till, monkeypatch) == {LATER}
+
+
+def test_control_without_the_lock_of_the_series_they_keep_the_old_one(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changing, "_look_further", lambda bulk: None)
+    assert expiries_of_codes_made_beside_the_last_step(till, monkeypatch) == {SOON, LATER}
