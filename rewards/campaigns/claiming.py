@@ -126,10 +126,7 @@ def _claim(wish: Wish, now: datetime | None) -> Outcome:
     facts = _facts(wish, version.needs, at)
     own = own_counter(version, facts.person)
     counts = counting.locked(all_counters(version, facts, ask), own)
-    # What the lock shows is truer than what was read before it.
-    claims = {**facts.claims, version.campaign: counts.of(own)}
-    left = _left(entry)
-    decision = decide(version, replace(facts, claims=claims), ask, counts, left)
+    decision = decide(version, _as_counted(facts, version, counts), ask, counts, _left(entry))
     if isinstance(decision, Refused):
         return _refuse(campaign, version, wish, decision, at)
     return Outcome(claim=_pay(entry, version, wish, ask, decision, counts, at))
@@ -186,6 +183,19 @@ def _facts(wish: Wish, needs: Needs, now: datetime) -> Facts:
         order_key=wish.order_key,
         places=wish.places,
     )
+
+
+def _as_counted(facts: Facts, version: Version, counts: Counts) -> Facts:
+    """The facts with the person's own grants as the locked counter shows them.
+
+    What was read before the lock may lack a grant that was made meanwhile.
+    """
+    used = counts.of(own_counter(version, facts.person))
+    claimed_at = {code: at for code, at in facts.claimed_at.items() if code != version.campaign}
+    if used and counts.recent:
+        claimed_at[version.campaign] = counts.recent[-1]
+    claims = {**facts.claims, version.campaign: used}
+    return replace(facts, claims=claims, claimed_at=claimed_at)
 
 
 def _left(entry: Compiled) -> dict[str, int]:

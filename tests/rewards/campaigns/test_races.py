@@ -194,6 +194,38 @@ def test_a_reversal_beside_a_batch_is_not_forgotten(world: World) -> None:
     assert verify() == []
 
 
+def mission_asked_for_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Two claims of one mission: both have read what was done before either is granted."""
+    rule = {"is": "did", "event": "check_in", "times": 3, "since_claim": True}
+    world.campaign(rule=rule)
+    for hours in (1, 2, 3):
+        world.did(world.ann, "check_in", NOW - timedelta(hours=hours))
+    have_read, facts_of = threading.Barrier(2), claiming.facts_of
+
+    def read_together(*arguments: Any, **more: Any) -> Any:
+        facts = facts_of(*arguments, **more)
+        have_read.wait(30)
+        return facts
+
+    monkeypatch.setattr(claiming, "facts_of", read_together)
+    return at_once(claims(world, [world.ann] * 2))
+
+
+def test_a_mission_pays_once_however_often_it_is_asked_for_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = mission_asked_for_twice(world, monkeypatch)
+    assert told == {"granted": 1, "rule_not_met": 1}
+    assert world.balance(world.ann) == 10
+
+
+def test_control_without_the_locked_counters_times_a_mission_pays_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claiming, "_as_counted", lambda facts, version, counts: facts)
+    assert mission_asked_for_twice(world, monkeypatch) == {"granted": 2}
+
+
 def test_limit_of_the_campaign_holds_for_a_crowd(world: World) -> None:
     world.campaign(limits=[{"per": "campaign", "window": "day", "most": 7}])
     assert at_once(claims(world, crowd(30))) == {"granted": 7, "limit_campaign": 23}
