@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import Count
 from django.utils import timezone
 
 from edge.ids import first_id_at, time_of
+from edge.snapshots import one_snapshot
 from rewards.campaigns import budgets
 from rewards.campaigns.cohorts import Cohorts, Moved, Tag
 from rewards.campaigns.models import Campaign, CampaignBudget, CampaignVersion, Claim, ClaimRefusal
@@ -117,14 +118,14 @@ def liability(asset_code: str, as_of: datetime | None = None) -> dict[str, Any]:
     """Say what people still hold of what each campaign granted in each month, as of a moment.
 
     Reads every transfer of the asset that touched a wallet and was written before then, in
-    order, some 5 µs each. Memory grows with the lots that people hold. What is outstanding
-    sums to the wallets' balances, or `LiabilityDoesNotTie`.
+    order, some 5 µs each, in one snapshot. Memory grows with the lots that people hold. What
+    is outstanding sums to the wallets' balances, or `LiabilityDoesNotTie`.
     """
     asset = Asset.objects.filter(code=asset_code).first()
     if asset is None:
         raise AssetUnknown
     moment = as_of or timezone.now()
-    with transaction.atomic():
+    with one_snapshot():
         cohorts = Cohorts()
         for moved in _moved(asset, moment):
             cohorts.apply(moved)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from django.db import connection, transaction
+from django.db import connection
+
+from edge.snapshots import one_snapshot
 
 # What was put in, less what standing claims took out, is on the account.
 BUDGETS = """
@@ -50,7 +52,7 @@ SELECT 'claim ' || c.id || ' payment ' || (p.place - 1),
 
 def verify() -> list[str]:
     """List what does not add up; an empty list is good. Reads every claim, in one snapshot."""
-    with transaction.atomic():
+    with one_snapshot():
         return [fault for law in (BUDGETS, COUNTERS, PAYMENTS) for fault in _broken(law)]
 
 

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from edge.problems import Refusal
-from rewards.campaigns import claiming, counting, paying, publishing, reversing
+from rewards.campaigns import claiming, counting, paying, publishing, results, reversing
 from rewards.campaigns.models import CampaignBudget, Claim, Counted
 from rewards.campaigns.results import liability
 from rewards.campaigns.rush.batch import claim_all
@@ -377,3 +377,41 @@ def test_points_that_lapse_go_to_breakage_and_leave_the_campaigns_liability(worl
     [row] = liability("POINTS", later)["rows"]
     assert (row["campaign"], row["expired"], row["outstanding"]) == ("WELCOME", 10, 0)
     assert verify() == []
+
+
+# -- reading beside claims ----------------------------------------------------------------------
+
+
+def liability_beside_a_claim(world: World) -> Any:
+    """A claim commits after the report has read what moved and before it reads what is held."""
+    world.campaign()
+    world.claim(world.ben)
+    held, claimed = results._held, list[str]()
+
+    def claim() -> None:
+        claimed.append(world.says(world.ann))
+        connection.close()
+
+    def then_read(*arguments: Any) -> Any:
+        thread = threading.Thread(target=claim)
+        thread.start()
+        thread.join(30)
+        assert claimed == ["granted"]
+        return held(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(results, "_held", then_read)
+        return liability("POINTS", max(NOW, timezone.now()) + timedelta(days=1))
+
+
+def test_liability_is_of_one_moment_beside_a_claim(world: World) -> None:
+    found = liability_beside_a_claim(world)
+    assert [row["outstanding"] for row in found["rows"]] == [10] == [found["wallets"]]
+
+
+def test_control_without_a_snapshot_the_liability_does_not_tie(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "one_snapshot", transaction.atomic)
+    with pytest.raises(results.LiabilityDoesNotTie):
+        liability_beside_a_claim(world)
