@@ -175,6 +175,9 @@ def bounds_of(version: Version, facts: Facts, ask: Ask) -> Bounds:
         found.append((Counter("referred", person, EVER), 1, ALREADY_REFERRED))
         referrals = Counter(f"referrals:{version.campaign}", ask.referrer.person, EVER)
         found.append((referrals, terms.referral.referrer_most, REFERRER_LIMIT))
+        # One of two people refers the other, in whatever campaign, even if both ask at once.
+        one, other = sorted((person, ask.referrer.person))
+        found.append((Counter(f"pair:{one}:{other}", EVERYBODY, EVER), 1, SELF_REFERRAL))
     if facts.order is not None and terms.needs_order:
         key = facts.order.key
         found.append((Counter(version.scope, EVERYBODY, f"order:{key}"), 1, ORDER_USED))

@@ -17,13 +17,14 @@ from django.utils import timezone
 
 from accounts.models import User
 from edge.problems import Refusal
-from rewards.campaigns import claiming, counting, paying, publishing, results, reversing
+from rewards.campaigns import claiming, counting, deciding, paying, publishing, results, reversing
 from rewards.campaigns.models import CampaignBudget, Claim, Counted
 from rewards.campaigns.results import liability
 from rewards.campaigns.rush.batch import claim_all
 from rewards.campaigns.rush.reading import Wish
 from rewards.campaigns.verifying import verify
 from tests.rewards.campaigns.conftest import NOW, TEN_POINTS, World, crowd, make_world
+from tests.rewards.campaigns.test_claiming import BOTH_SIDES
 from wallet.expiry import expire_due
 from wallet.models import Account
 
@@ -259,6 +260,44 @@ def test_person_is_referred_once(world: World) -> None:
     deeds += claims(world, [world.ann] * 5, referrer="marla")
     assert at_once(deeds) == {"granted": 1, "already_referred": 9}
     assert world.balance(world.ben) + world.balance(world.marla) == 5
+
+
+def each_refers_the_other(world: World, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Two claims at once: both have looked for a referral the other way, and found none."""
+    world.campaign(**BOTH_SIDES)
+    have_looked, referrer_of = threading.Barrier(2), claiming.referrer_of
+
+    def look_together(*arguments: Any) -> Any:
+        found = referrer_of(*arguments)
+        have_looked.wait(30)
+        return found
+
+    monkeypatch.setattr(claiming, "referrer_of", look_together)
+    one, other = (
+        claims(world, [world.ann], referrer="ben"),
+        claims(world, [world.ben], referrer="ann"),
+    )
+    return at_once([*one, *other])
+
+
+def test_two_people_who_refer_each_other_at_once_get_it_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = each_refers_the_other(world, monkeypatch)
+    assert told == {"granted": 1, "self_referral": 1}
+    assert {world.balance(world.ann), world.balance(world.ben)} == {10, 25}
+
+
+def test_control_without_the_counter_of_the_pair_both_are_paid(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bounds_of = deciding.bounds_of
+
+    def without_pair(*arguments: Any) -> Any:
+        return [each for each in bounds_of(*arguments) if not each[0].scope.startswith("pair:")]
+
+    monkeypatch.setattr(deciding, "bounds_of", without_pair)
+    assert each_refers_the_other(world, monkeypatch) == {"granted": 2}
 
 
 def test_claim_is_reversed_once(world: World) -> None:

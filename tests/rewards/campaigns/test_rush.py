@@ -24,6 +24,7 @@ from rewards.campaigns.rush.batch import Denied, Granted, Outcome, claim_all
 from rewards.campaigns.rush.commands import shard_of
 from rewards.campaigns.rush.reading import Wish
 from tests.rewards.campaigns.conftest import NOW, World, crowd, everything, refusals
+from tests.rewards.campaigns.test_claiming import BOTH_SIDES
 from wallet.models import Account
 
 pytestmark = pytest.mark.django_db
@@ -60,6 +61,13 @@ def test_a_limit_holds_within_one_batch(world: World) -> None:
     told = [says(outcome) for outcome in claimed(*(wish(world.ann) for _ in range(4)))]
     assert told == ["granted", "granted", "limit_person", "limit_person"]
     assert world.balance(world.ann) == 20
+
+
+def test_two_people_who_refer_each_other_in_one_batch_get_it_once(world: World) -> None:
+    world.campaign(**BOTH_SIDES)
+    told = claimed(wish(world.ann, referrer="ben"), wish(world.ben, referrer="ann"))
+    assert [says(each) for each in told] == ["granted", "self_referral"]
+    assert (world.balance(world.ann), world.balance(world.ben)) == (10, 25)
 
 
 def test_the_same_request_gets_the_same_claim_in_one_batch_and_in_the_next(world: World) -> None:
