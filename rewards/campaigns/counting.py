@@ -48,6 +48,10 @@ TURN_CLASS = 0x5C05
 """The first half of the advisory lock's key; the second is the campaign's id."""
 TURN_ALONE = f"pg_advisory_xact_lock({TURN_CLASS}, id::int)"
 TURN_TOGETHER = f"pg_advisory_xact_lock_shared({TURN_CLASS}, id::int)"
+MERGE_ALONE = f"SELECT pg_advisory_xact_lock({TURN_CLASS}, 0)"
+MERGE_LATER = f"SELECT pg_advisory_xact_lock_shared({TURN_CLASS}, 0)"
+"""Two accounts become one while no campaign is published and no claim reversed: whoever does
+that, first of all, has merging wait. No campaign's id is 0."""
 
 ADD = f"""
 INSERT INTO campaigns_counted AS c (person, scope, period, used, recent)

@@ -241,6 +241,10 @@ def _limit_reason(limit: Limit) -> tuple[str, str]:
 NOT_STARTED = ("campaign_not_started", "The campaign has not started.")
 ENDED = ("campaign_ended", "The campaign is over.")
 PAUSED = ("campaign_paused", "The campaign is paused.")
+ACCOUNT_MERGED = (
+    "account_merged",
+    "This account was merged with another one of yours: please use that one.",
+)
 ORDER_MISSING = ("order_missing", "The claim must name an order of this person.")
 ORDER_USED = ("order_used", "This order was used for this campaign before.")
 REFERRER_MISSING = ("referrer_missing", "The claim must say who referred this person.")
@@ -294,6 +298,8 @@ def _refused_by_time(version: Version, facts: Facts) -> Refused | None:
 
 
 def _refused_by_rule(version: Version, facts: Facts, ask: Ask) -> Refused | None:
+    if facts.is_merged:
+        return refused(ACCOUNT_MERGED)
     if not version.holds(facts):
         return refused(RULE_NOT_MET, version.misses(facts))
     if version.terms.needs_order and facts.order is None:

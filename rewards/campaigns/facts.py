@@ -58,7 +58,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     `tiers` gives the rank in each program, 0 the lowest, `NO_TIER` below it. `places` are
     those with evidence that the person is inside; `None` means no evidence came at all, and
     a rule about places then never holds. `activities` are times in microseconds, rising,
-    and `claimed_at` the last grant by campaign.
+    and `claimed_at` the last grant by campaign. `is_merged` if another account goes on for
+    this one.
     """
 
     person: int
@@ -73,6 +74,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     claimed_at: Mapping[str, int] = {}
     activities: Mapping[str, tuple[int, ...]] = {}
     order: Order | None = None
+    is_merged: bool = False
 
     @property
     def now_us(self) -> int:

@@ -15,14 +15,13 @@ from edge.postgres import array, text_array
 from rewards.campaigns import standings
 from rewards.campaigns.deciding import Referrer
 from rewards.campaigns.facts import Facts, Needs, Order
-from rewards.campaigns.models import Claim
 
 MOST_ACTIVITIES = 1_000
 """Of one kind, the latest; a condition asks for at most so many."""
 
 # What nobody asks about is not read: a CASE keeps PostgreSQL from even looking.
 FACTS = """
-SELECT u.id, u.date_joined,
+SELECT u.id, u.date_joined, EXISTS (SELECT FROM campaigns_mergedperson AS m WHERE m.old = u.id),
        CASE WHEN $4::bool THEN ARRAY(
            SELECT n.code FROM campaigns_segmentmember AS m
              JOIN campaigns_factname AS n ON n.id = m.segment_id WHERE m.person_id = u.id) END,
@@ -56,6 +55,20 @@ SELECT a.person_id, a.key, s.code, a.amount, NOT EXISTS (
   JOIN campaigns_activity AS a USING (person_id, key)
   JOIN wallet_asset AS s ON s.id = a.asset_id
  WHERE a.at <= $3::timestamptz
+"""
+# Who goes on for the one who was named, and whether any account of theirs was referred by any
+# account of this person.
+GOES_ON = """
+SELECT r.id, r.id = p.id, EXISTS (
+           SELECT FROM campaigns_claim AS c
+            WHERE c.owner_id = ANY(r.id || ARRAY(
+                      SELECT old FROM campaigns_mergedperson WHERE new = r.id))
+              AND c.referrer_id = ANY(p.id || ARRAY(
+                      SELECT old FROM campaigns_mergedperson WHERE new = p.id)))
+  FROM (SELECT coalesce((SELECT new FROM campaigns_mergedperson WHERE old = $1::bigint),
+                        $1::bigint) AS id) AS r,
+       (SELECT coalesce((SELECT new FROM campaigns_mergedperson WHERE old = $2::bigint),
+                        $2::bigint) AS id) AS p
 """
 NOTHING: dict[str, Any] = {}
 
@@ -116,6 +129,7 @@ def hear_facts(found: Answered, needs: Needs, *, now: datetime) -> dict[int, Fac
 def _known(
     person: int,
     joined_at: datetime,
+    is_merged: bool,
     segments: list[str] | None,
     attributes: str | None,
     claims: str | None,
@@ -133,6 +147,7 @@ def _known(
         claims={code: used for code, (used, _) in counted.items()} if counted else NOTHING,
         claimed_at={code: at for code, (used, at) in counted.items() if used and at},
         activities={kind: tuple(times) for kind, times in _json(activities).items()},
+        is_merged=is_merged,
     )
 
 
@@ -154,17 +169,22 @@ def orders_of(asked: Collection[tuple[int, str]], now: datetime) -> dict[tuple[i
 def referrer_of(person: User, handle: str) -> Referrer | None:
     """Find who referred a person, and whether the two seem to be one.
 
-    They do if their mail goes to one mailbox, or if each would have referred the other.
+    They do if their mail goes to one mailbox, or if each would have referred the other. Of an
+    account that was merged, it is the one that goes on.
     """
-    referrer = User.objects.by_handle(handle)
-    if referrer is None:
+    found = named(handle)
+    if found is None:
         return None
-    is_same = (
-        referrer.pk == person.pk
-        or mailbox(referrer.email) == mailbox(person.email)
-        or Claim.objects.filter(owner=referrer, referrer=person).exists()
-    )
-    return Referrer(person=referrer.pk, is_same=is_same)
+    [(referrer_id, is_one, is_mutual)] = ask(GOES_ON, found.pk, person.pk).fetchall()
+    referrer = found if referrer_id == found.pk else User.objects.get(pk=referrer_id)
+    mailboxes = {mailbox(found.email), mailbox(referrer.email)}
+    is_same = is_one or is_mutual or mailbox(person.email) in mailboxes
+    return Referrer(person=referrer_id, is_same=is_same)
+
+
+def named(handle: str) -> User | None:
+    """Find whom a handle names; text that can be none names nobody."""
+    return None if "\x00" in handle else User.objects.by_handle(handle)
 
 
 def mailbox(email: str) -> str:

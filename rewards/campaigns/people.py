@@ -15,7 +15,7 @@ from django.db.models import Q
 from accounts.models import User
 from edge import audit
 from edge.fields import format_time
-from rewards.campaigns.counting import TURN_TOGETHER
+from rewards.campaigns.counting import MERGE_ALONE, TURN_ALONE
 from rewards.campaigns.events import announce, event
 from rewards.campaigns.models import (
     Activity,
@@ -26,6 +26,7 @@ from rewards.campaigns.models import (
     SegmentMember,
     TierStanding,
 )
+from rewards.campaigns.problems import AccountMerged
 from rewards.campaigns.publishing import checked_reason
 
 MOST_TOLD = 100
@@ -46,10 +47,10 @@ ON CONFLICT (person, scope, period) DO UPDATE
                      ORDER BY at DESC LIMIT 20) AS latest)
 """
 
-# Batches of claims read counters that nobody has locked: see `counting`.
+# No claim is under way: one of the old account would leave its counters behind, and a batch
+# reads counters that nobody has locked. See `counting`.
 HOLD_CAMPAIGNS = f"""
-SELECT {TURN_TOGETHER} FROM campaigns_campaign
- WHERE 'campaign:' || code IN (SELECT scope FROM campaigns_counted WHERE person = %s) ORDER BY id
+SELECT {TURN_ALONE} FROM campaigns_campaign WHERE state IN ('live', 'paused') ORDER BY id
 """
 
 FORGET = """
@@ -89,11 +90,17 @@ def merge(*, old: User, new: User, actor: User | None, reason: str) -> None:
 
     Claims stay with the account that made them, as the ledger says. Where both have an
     attribute, the new account's stays. A claim of the old account that is reversed later
-    counts down on the new one. An account is merged once.
+    counts down on the new one. The old account claims no more. An account is merged once, and
+    nothing is merged into one that was (`AccountMerged`). Waits for all claims under way.
     """
     reason = checked_reason(reason)
     assert old.pk != new.pk
     with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(MERGE_ALONE)
+            cursor.execute(HOLD_CAMPAIGNS)
+        if MergedPerson.objects.filter(old__in=[old.pk, new.pk]).exists():
+            raise AccountMerged
         own = SegmentMember.objects.filter(person=new).values("segment")
         SegmentMember.objects.filter(person=old, segment__in=own).delete()
         SegmentMember.objects.filter(person=old).update(person=new)
@@ -102,7 +109,6 @@ def merge(*, old: User, new: User, actor: User | None, reason: str) -> None:
         PersonAttribute.objects.filter(person=old).update(person=new)
         Activity.objects.filter(person=old).update(person=new)
         with connection.cursor() as cursor:
-            cursor.execute(HOLD_CAMPAIGNS, [old.pk])
             cursor.execute(ADD_COUNTERS, {"old": old.pk, "new": new.pk})
         MergedPerson.objects.filter(new=old.pk).update(new=new.pk)
         MergedPerson.objects.create(old=old.pk, new=new.pk)

@@ -158,6 +158,14 @@ class ProgramInvalid(Refusal):
     status = 422
 
 
+class AccountMerged(Refusal):
+    """The account was merged into another one, which goes on for it."""
+
+    code = "account_merged"
+    title = "This account was merged with another one before"
+    status = 409
+
+
 class ClaimUnknown(Refusal):
     """No claim has this id, or it is somebody else's."""
 

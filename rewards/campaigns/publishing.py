@@ -11,13 +11,14 @@ import secrets
 from datetime import datetime
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from accounts.models import User
 from edge import audit
 from rewards.campaigns import budgets
 from rewards.campaigns.chance import SEED_BYTES, commitment_of
+from rewards.campaigns.counting import MERGE_LATER
 from rewards.campaigns.directory import seed_of
 from rewards.campaigns.events import announce, event
 from rewards.campaigns.models import NAME, Campaign, CampaignVersion
@@ -99,6 +100,8 @@ def publish(code: str, number: int, *, actor: User, now: datetime | None = None)
     """
     now = now or timezone.now()
     with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(MERGE_LATER)
         campaign, version = _locked_draft(code, number, actor)
         terms = load_terms(version.terms)
         _check_in_time(campaign, terms, now)

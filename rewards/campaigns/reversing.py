@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts.models import User
@@ -28,6 +28,8 @@ def reverse(
     """
     reason = checked_reason(reason)
     with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(counting.MERGE_LATER)
         found = Claim.objects.select_for_update(no_key=True, of=("self",))
         claim = found.select_related("campaign", "version").filter(pk=claim_id).first()
         if claim is None:

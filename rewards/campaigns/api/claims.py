@@ -48,7 +48,8 @@ from wallet.people import PersonUnknown
 REASONS = tuple(
     claim_refused(deciding.refused(reason))
     for reason in (
-        deciding.NOT_STARTED, deciding.ENDED, deciding.PAUSED, deciding.RULE_NOT_MET,
+        deciding.NOT_STARTED, deciding.ENDED, deciding.PAUSED, deciding.ACCOUNT_MERGED,
+        deciding.RULE_NOT_MET,
         deciding.ORDER_MISSING, deciding.ORDER_USED, deciding.REFERRER_MISSING,
         deciding.SELF_REFERRAL, deciding.REFERRED_TOO_LATE, deciding.ALREADY_REFERRED,
         deciding.REFERRER_LIMIT, deciding.GROUP_USED, deciding.NOT_COMBINABLE,

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from django.db import transaction
 from msgspec.structs import replace
 
+from accounts.handles import normalise_handle
 from accounts.models import User
 from edge.idempotency_keys import KeyReused
 from edge.journey import Journey
@@ -43,7 +44,7 @@ from rewards.campaigns.deciding import (
 )
 from rewards.campaigns.directory import Compiled, compiled
 from rewards.campaigns.facts import Facts, Needs, Order, microseconds
-from rewards.campaigns.models import Claim
+from rewards.campaigns.models import Claim, MergedPerson
 from rewards.campaigns.paying import Bill, Payroll, Row, Unpaid
 from rewards.campaigns.problems import CampaignUnknown
 from rewards.campaigns.rush.reading import Wish, read
@@ -356,13 +357,20 @@ class _People:
 
 
 def _again(wish: Wish, row: Claim) -> Outcome:
-    referrer = row.referrer.handle if row.referrer else ""
-    before = (row.owner_id, row.campaign.code, row.channel, row.order_key, referrer)
-    asked_referrer = wish.referrer.removeprefix("@").lower() if row.referrer else ""
-    now = (wish.person, wish.campaign, wish.channel, wish.order_key, asked_referrer)
-    if before != now:
+    before = (row.owner_id, row.campaign.code, row.channel, row.order_key)
+    now = (wish.person, wish.campaign, wish.channel, wish.order_key)
+    if before != now or (row.referrer and not _names(wish.referrer, row.referrer)):
         return KeyReused()
     return Granted(row, row.campaign.code, row.version.number, is_replay=True)
+
+
+def _names(handle: str, referrer: User) -> bool:
+    """Whether a wish names who a claim was referred by, or an account merged into that one."""
+    handle = normalise_handle(handle)
+    if handle == referrer.handle:
+        return True
+    named = knowing.named(handle)
+    return named is not None and MergedPerson.objects.filter(old=named.pk, new=referrer.pk).exists()
 
 
 class _Known(NamedTuple):

@@ -17,7 +17,16 @@ from django.utils import timezone
 
 from accounts.models import User
 from edge.problems import Refusal
-from rewards.campaigns import claiming, counting, deciding, paying, publishing, results, reversing
+from rewards.campaigns import (
+    claiming,
+    counting,
+    deciding,
+    knowing,
+    paying,
+    publishing,
+    results,
+    reversing,
+)
 from rewards.campaigns.models import CampaignBudget, Claim, Counted
 from rewards.campaigns.results import liability
 from rewards.campaigns.rush.batch import claim_all
@@ -201,7 +210,7 @@ def mission_asked_for_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> Co
     world.campaign(rule=rule)
     for hours in (1, 2, 3):
         world.did(world.ann, "check_in", NOW - timedelta(hours=hours))
-    have_read, facts_of = threading.Barrier(2), claiming.facts_of
+    have_read, facts_of = threading.Barrier(2), knowing.facts_of
 
     def read_together(*arguments: Any, **more: Any) -> Any:
         facts = facts_of(*arguments, **more)
@@ -265,7 +274,7 @@ def test_person_is_referred_once(world: World) -> None:
 def each_refers_the_other(world: World, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Two claims at once: both have looked for a referral the other way, and found none."""
     world.campaign(**BOTH_SIDES)
-    have_looked, referrer_of = threading.Barrier(2), claiming.referrer_of
+    have_looked, referrer_of = threading.Barrier(2), knowing.referrer_of
 
     def look_together(*arguments: Any) -> Any:
         found = referrer_of(*arguments)

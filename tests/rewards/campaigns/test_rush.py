@@ -97,6 +97,24 @@ def test_a_request_used_for_something_else_is_refused_and_moves_nothing(world: W
     assert everything() == before
 
 
+def test_a_request_is_the_same_however_its_referrer_is_written(world: World) -> None:
+    world.campaign(**BOTH_SIDES)
+    request = uuid4()
+    [first] = claimed(wish(world.ann, request=request, referrer=" @Ben"))
+    [again] = claimed(wish(world.ann, request=request, referrer="ben "))
+    [other] = claimed(wish(world.ann, request=request, referrer="marla"))
+    assert isinstance(first, Granted) and isinstance(again, Granted) and again.is_replay
+    assert says(other) == "idempotency_key_reused"
+
+
+def test_a_referrer_that_no_handle_can_be_is_unknown(world: World) -> None:
+    world.campaign(**BOTH_SIDES)
+    before = everything()
+    told = claimed(wish(world.ann, referrer="b\0n"), wish(world.ann, referrer="nobody_here"))
+    assert [says(each) for each in told] == ["person_unknown"] * 2
+    assert everything() == before
+
+
 def test_a_claim_made_on_the_web_is_known_here(world: World) -> None:
     world.campaign()
     request = uuid4()
