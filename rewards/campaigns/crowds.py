@@ -15,7 +15,7 @@ from rewards.campaigns import rules
 from rewards.campaigns.deciding import Ask, Referrer, Version
 from rewards.campaigns.facts import MICROSECONDS_A_DAY, Facts, Order, microseconds
 from rewards.campaigns.knowing import facts_of
-from rewards.campaigns.terms import Cashback, Discount
+from rewards.campaigns.terms import Cashback, Discount, arms, every_plain
 
 MOST_VISITS = 40_000
 WEEK = timedelta(days=7)
@@ -116,9 +116,11 @@ class _Words:
         for node in self.leaves:
             if isinstance(node, leaf.OrderAmount):
                 yield node.asset
-        for effect in self.terms.effects:
-            if isinstance(effect, Cashback | Discount):
-                yield effect.asset
+        for _, effects in arms(self.terms):
+            for effect in effects:
+                for plain in every_plain(effect):
+                    if isinstance(plain, Cashback | Discount):
+                        yield plain.asset
 
     def person(self, person: int, chance: Random) -> Facts:
         """Somebody, before they come."""

@@ -135,7 +135,7 @@ class Version:
         """The most that each variant can take of each asset where there is no order."""
         arms = self.terms.variants or ()
         plain = {"": self.terms.effects} | {arm.code: arm.effects for arm in arms}
-        return {code: most_of(effects, 0) for code, effects in plain.items()}
+        return {code: most_of(effects) for code, effects in plain.items()}
 
     @cached_property
     def shares(self) -> list[int]:
@@ -255,7 +255,7 @@ REFERRER_LIMIT = ("referrer_limit", "The referrer has referred as many as anybod
 GROUP_USED = ("group_used", "A campaign of the same group was claimed before.")
 NOT_COMBINABLE = ("not_combinable", "This cannot be combined with another campaign on one order.")
 TOO_FAST = ("too_fast", "Too many claims in a short time.")
-NOTHING_TO_GRANT = ("nothing_to_grant", "The order is too small to give anything.")
+NOTHING_TO_GRANT = ("nothing_to_grant", "The order is too small, or in another currency.")
 BUDGET_EXHAUSTED = ("budget_exhausted", "The campaign's budget is used up.")
 RULE_NOT_MET = ("rule_not_met", "The conditions of the campaign are not met.")
 
@@ -343,8 +343,7 @@ def _granted(
     version: Version, facts: Facts, ask: Ask, budgets: Mapping[str, int], bounds: Bounds
 ) -> Decision:
     variant, effects = version.arm(facts.person)
-    order = facts.order
-    dearest = most_of(effects, order.amount) if order else version.dearest[variant]
+    dearest = most_of(effects, facts.order) if facts.order else version.dearest[variant]
     for asset, worst in dearest.items():
         if worst > budgets.get(asset, 0):
             return refused(BUDGET_EXHAUSTED)
@@ -380,7 +379,7 @@ def _drawn(version: Version, facts: Facts, ask: Ask, effect: Chance, place: int)
 
 
 def _payment(effect: Plain, facts: Facts, ask: Ask) -> Payment | None:
-    amount = amount_of(effect, facts.order.amount if facts.order else 0)
+    amount = amount_of(effect, facts.order)
     person = facts.person
     if effect.to == "referrer":
         assert ask.referrer is not None

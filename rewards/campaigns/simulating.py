@@ -136,7 +136,7 @@ def _dearest(effects: Effects) -> Effects:
 
 
 def _dearness(outcome: TermsOutcome) -> int:
-    return sum(most_of(outcome.effects, 0).values())
+    return sum(most_of(outcome.effects).values())
 
 
 def collisions(

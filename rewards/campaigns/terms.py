@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from rewards.campaigns import conditions, rules
 from rewards.campaigns.conditions import Name, Text
 from rewards.campaigns.contradictions import contradictions
-from rewards.campaigns.facts import zone
+from rewards.campaigns.facts import Order, zone
 from rewards.campaigns.rules import EVERYBODY, AllOf, AnyOf, Fault, NoneOf, Rule, fault_of
 
 BPS = 10_000
@@ -355,7 +355,7 @@ def _check_effects(terms: Terms, known: Known) -> Iterator[Fault]:
     for path, effects in arms(terms):
         for index, effect in enumerate(effects):
             yield from _check_effect(f"{path}/{index}", effect, terms, known)
-        for asset, worst in most_of(effects).items():
+        for asset, worst in most_of(effects, at_least=1).items():
             if worst > terms.budgets.get(asset, worst):
                 says = f"One claim may take {worst} {asset}; the budget is smaller."
                 yield Fault(f"/budgets/{asset}", "never_matches", says)
@@ -454,10 +454,12 @@ def every_plain(effect: AnyEffect) -> Iterator[Plain]:
         yield effect
 
 
-def most_of(effects: Iterable[AnyEffect], order_amount: int | None = None) -> dict[str, int]:
+def most_of(
+    effects: Iterable[AnyEffect], order: Order | None = None, *, at_least: int = 0
+) -> dict[str, int]:
     """The most that one claim can take of each asset; of draws, the dearest outcome.
 
-    Without an order, an effect that has no cap of its own counts as 1.
+    `at_least` stands for what is counted by an order, where there is none.
     """
     most: dict[str, int] = {}
     for effect in effects:
@@ -471,7 +473,7 @@ def most_of(effects: Iterable[AnyEffect], order_amount: int | None = None) -> di
             sums: dict[str, int] = {}
             for plain in outcome:
                 if asset := budgeted_asset(plain):
-                    sums[asset] = sums.get(asset, 0) + most_amount(plain, order_amount)
+                    sums[asset] = sums.get(asset, 0) + (amount_of(plain, order) or at_least)
             for asset, amount in sums.items():
                 dearest[asset] = max(dearest.get(asset, 0), amount)
         for asset, amount in dearest.items():
@@ -479,22 +481,20 @@ def most_of(effects: Iterable[AnyEffect], order_amount: int | None = None) -> di
     return most
 
 
-def most_amount(effect: Plain, order_amount: int | None) -> int:
-    """The amount of an effect, or the least it can be where no order says."""
-    if order_amount is not None or not needs_order(effect):
-        return amount_of(effect, order_amount or 0)
-    return 1
+def amount_of(effect: Plain, order: Order | None) -> int:
+    """What an effect gives for an order, in minor units, rounded down.
 
-
-def amount_of(effect: Plain, order_amount: int) -> int:
-    """What an effect gives for an order of this amount, in minor units, rounded down."""
+    Money is given for orders in its own currency alone; points for minor units of any.
+    """
     if isinstance(effect, Units | TierPoints):
         return effect.amount
+    paid = order.amount if order else 0
     if isinstance(effect, Points):
-        times = 1 if effect.every is None else order_amount // effect.every
-        amount = effect.amount * times
+        amount = effect.amount * (1 if effect.every is None else paid // effect.every)
+    elif order is None or order.asset != effect.asset:
+        amount = 0
     elif isinstance(effect, Cashback) or effect.amount is None:
-        amount = order_amount * (effect.bps or 0) // BPS
+        amount = paid * (effect.bps or 0) // BPS
     else:
-        amount = min(effect.amount, order_amount)
+        amount = min(effect.amount, paid)
     return amount if effect.at_most is None else min(amount, effect.at_most)

@@ -14,6 +14,7 @@ from rewards.campaigns import names, publishing, reversing
 from rewards.campaigns.models import CampaignVersion, Claim, ClaimRefusal, Counted
 from tests.rewards.campaigns.conftest import NOW, TEN_POINTS, World, everything, refusals
 from tests.rewards.conftest import person
+from wallet.models import Asset
 
 DAY = timedelta(days=1)
 
@@ -192,6 +193,26 @@ def test_budget_that_cannot_pay_refuses(world: World) -> None:
     world.campaign(budgets={"POINTS": 15})
     assert [world.says(world.ann), world.says(world.ben)] == ["granted", "budget_exhausted"]
     assert (world.balance(world.ben), world.budget()) == (0, 5)
+
+
+def test_money_is_given_for_orders_in_its_own_currency(world: World) -> None:
+    Asset.objects.create(code="JPY", name="Yen", kind=Asset.Kind.CURRENCY)
+    deed = names.Deed(key="yen", kind="order", person=world.ann, at=NOW, asset="JPY", amount=10_000)
+    names.report(deed, actor=None, now=NOW)
+    budgets = {"EUR": 100_000}
+    tenth = {"is": "cashback", "asset": "EUR", "bps": 1_000}
+    world.campaign(effects=[tenth], budgets=budgets, needs_order=True)
+    off = {"is": "discount", "asset": "EUR", "amount": 500}
+    world.campaign("OFF", effects=[off], budgets=budgets, needs_order=True)
+    before = everything()
+    for code in ("WELCOME", "OFF"):
+        assert world.says(world.ann, code, order_key="yen") == "nothing_to_grant"
+    assert everything() == before
+    points = {"is": "points", "asset": "POINTS", "amount": 1, "every": 1_000}
+    both = {**budgets, "POINTS": 100}
+    world.campaign("POINTS", effects=[points, tenth], budgets=both, needs_order=True)
+    assert world.says(world.ann, "POINTS", order_key="yen") == "granted"
+    assert (world.balance(world.ann), world.balance(world.ann, "EUR")) == (10, 0)
 
 
 # -- referral, missions, streaks ------------------------------------------------------------

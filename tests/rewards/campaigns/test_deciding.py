@@ -91,7 +91,7 @@ def test_mission_starts_after_the_last_grant() -> None:
 def test_amounts_are_rounded_down_and_capped(
     effect: dict[str, Any], amount: int, paid: int
 ) -> None:
-    order = Order(key="o", asset="EUR", amount=amount, is_first=True)
+    order = Order(key="o", asset=effect["asset"], amount=amount, is_first=True)
     person = Facts(person=1, now=NOW, joined_at=NOW, order=order)
     of = version(effects=[effect], needs_order=True)
     decision = decide(of, person, ASK, Counts(), {"POINTS": 10_000})
