@@ -46,7 +46,7 @@ from rewards.campaigns.directory import Compiled, Seen, compiled
 from rewards.campaigns.events import announce, event
 from rewards.campaigns.facts import Facts, Needs
 from rewards.campaigns.knowing import facts_of, referrer_of
-from rewards.campaigns.models import Campaign, Claim, ClaimRefusal, TierProgram
+from rewards.campaigns.models import Campaign, Claim, ClaimRefusal
 from rewards.campaigns.paying import Bill, Unpaid
 from rewards.campaigns.problems import CampaignUnknown
 from wallet.items import Refusal
@@ -252,14 +252,7 @@ def risen(grants: Iterable[Grant], now: datetime) -> list[Event]:
         for each in grant.payments
         if each.kind == "tier_points"
     }
-    if not paid:
-        return []
-    programs = TierProgram.objects.in_bulk([code for code, _ in paid], field_name="code")
-    return [
-        told
-        for code, program in sorted(programs.items())
-        for told in standings.follow([who for of, who in paid if of == code], program, now)
-    ]
+    return standings.follow_all(paid, now)
 
 
 def claim_event(kind: str, campaign: str, version: int, made: Claim) -> Event:

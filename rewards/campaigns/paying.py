@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from django.utils import timezone
+from msgspec.structs import replace
+
 from accounts.models import User
 from edge.fields import format_time
+from edge.ids import time_of
 from rewards.campaigns.deciding import Payment
 from rewards.campaigns.directory import Compiled
 from rewards.campaigns.models import Claim, TierProgram
@@ -176,8 +180,7 @@ def take_back(claim: Claim, *, actor: User | None, reason: str) -> list[Row]:
     """
     rows = claim.payments
     owed = [row for row in rows if row["kind"] in {"points", "cashback"}]
-    others = [int(row["transfer_id"]) for row in rows if row not in owed]
-    back = reversals_of(others)
+    back = _reversals(row for row in rows if row not in owed)
     try:
         taken = clawback_all(
             [int(row["transfer_id"]) for row in owed], actor=actor, reason=reason, also=back
@@ -189,4 +192,16 @@ def take_back(claim: Claim, *, actor: User | None, reason: str) -> list[Row]:
     return [
         {"asset": row["asset"], "person": row["person"], "taken": each.taken, "owed": each.owed}
         for row, each in zip(owed, taken, strict=True)
+    ]
+
+
+def _reversals(rows: Iterable[Row]) -> list[Transfer]:
+    """Undo payments. Tier points count in a period: theirs, not the one they are undone in."""
+    kinds = {int(row["transfer_id"]): row["kind"] for row in rows}
+    now = timezone.now()
+    return [
+        replace(each, effective_at=written)
+        if kinds[id] == "tier_points" and (written := time_of(id)) <= now
+        else each
+        for id, each in zip(kinds, reversals_of(list(kinds)), strict=True)
     ]

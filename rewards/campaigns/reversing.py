@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from edge import audit
-from rewards.campaigns import counting, paying
+from rewards.campaigns import counting, paying, standings
 from rewards.campaigns.claiming import claim_event
 from rewards.campaigns.deciding import EVER, Counter
 from rewards.campaigns.events import announce
@@ -50,7 +50,15 @@ def reverse(
             reason=reason,
         )
         taken = paying.take_back(claim, actor=actor, reason=reason)
-        announce(claim_event("claim_reversed", claim.campaign.code, claim.version.number, claim))
+        earned = {
+            (row["asset"], int(row["person"]))
+            for row in claim.payments
+            if row["kind"] == "tier_points"
+        }
+        announce(
+            *standings.follow_all(earned, claim.reversed_at),
+            claim_event("claim_reversed", claim.campaign.code, claim.version.number, claim),
+        )
     return claim, taken
 
 

@@ -7,7 +7,7 @@ order can reach. What somebody earned in a period is the difference of two balan
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -112,17 +112,26 @@ def levels_of(program: TierProgram) -> tuple[Level, ...]:
 
 
 def ranks_of_many(person_ids: Iterable[int], now: datetime) -> dict[int, dict[str, int]]:
-    """The rank of people in each program where they have earned anything."""
-    ranks: dict[int, dict[str, int]] = {}
-    accounts = _accounts(person_ids)
-    for program in TierProgram.objects.filter(asset__in={asset for _, asset in accounts}):
+    """The rank of people in each program that they have reached a level of, or earned points in.
+
+    A lowest level that takes no points is everybody's.
+    """
+    people = list(person_ids)
+    ranks: dict[int, dict[str, int]] = {person: {} for person in people}
+    accounts = _accounts(people)
+    for program in TierProgram.objects.all():
+        if (nowhere := tiers.rank_of(levels_of(program), 0)) != NO_TIER:
+            for own in ranks.values():
+                own[program.code] = nowhere
         owners = {
             account: person
             for (person, asset), account in accounts.items()
             if asset == program.asset_id
         }
+        if not owners:
+            continue
         for account, place in _places(program, list(owners), now).items():
-            ranks.setdefault(owners[account], {})[program.code] = place.standing.rank
+            ranks[owners[account]][program.code] = place.standing.rank
     return ranks
 
 
@@ -155,8 +164,9 @@ def _places(program: TierProgram, account_ids: list[int], now: datetime) -> dict
     """Where the owners of these accounts stand: three queries, however many they are."""
     starts = tiers.period_starts(now, program.every, program.time_zone)  # type: ignore[arg-type]
     totals = dict(Account.objects.filter(pk__in=account_ids).values_list("pk", "balance"))
-    at_start = balances_as_of(account_ids, starts[1])
-    at_last = balances_as_of(account_ids, starts[0])
+    # What was undone is dated when it was earned: see `paying.take_back`.
+    at_start = balances_as_of(account_ids, starts[1], by_effective_date=True)
+    at_last = balances_as_of(account_ids, starts[0], by_effective_date=True)
     levels = levels_of(program)
     return {
         id: _place_by(program, levels, totals[id] - at_start[id], at_start[id] - at_last[id], now)
@@ -178,12 +188,26 @@ def _place_by(
     return Place(program, levels, standing)
 
 
+def follow_all(moved: Collection[tuple[str, int]], now: datetime) -> list[Event]:
+    """`follow` people of several programs, each given by the program's code and the person."""
+    if not moved:
+        return []
+    programs = TierProgram.objects.in_bulk([code for code, _ in moved], field_name="code")
+    return [
+        told
+        for code, program in sorted(programs.items())
+        for told in follow([person for of, person in moved if of == code], program, now)
+    ]
+
+
 def follow(person_ids: Iterable[int], program: TierProgram, now: datetime) -> list[Event]:
     """Note where people stand, and tell of those whose level is not the one told last.
 
-    Locks their standings in one order; some six statements, however many they are.
+    Locks their standings in one order, before it looks, so that nobody writes down what was
+    true a moment ago; some six statements, however many they are.
     """
     people = sorted(set(person_ids))
+    told = _locked_standings(program, people, now)
     accounts = _accounts(people)
     places = _places(
         program, [id for (_, asset), id in accounts.items() if asset == program.asset_id], now
@@ -193,7 +217,6 @@ def follow(person_ids: Iterable[int], program: TierProgram, now: datetime) -> li
         person: places.get(accounts.get((person, program.asset_id), 0), nowhere)
         for person in people
     }
-    told = _locked_standings(program, standing)
     events = []
     for row in told:
         place, before = standing[row.person_id], row.rank
@@ -204,19 +227,14 @@ def follow(person_ids: Iterable[int], program: TierProgram, now: datetime) -> li
     return events
 
 
-def _locked_standings(program: TierProgram, standing: dict[int, Place]) -> list[TierStanding]:
+def _locked_standings(program: TierProgram, people: list[int], now: datetime) -> list[TierStanding]:
     fresh = [
-        TierStanding(
-            program=program,
-            person_id=person,
-            rank=NO_TIER,
-            keeps_until=place.standing.keeps_until,
-        )
-        for person, place in standing.items()
+        TierStanding(program=program, person_id=person, rank=NO_TIER, keeps_until=now)
+        for person in people
     ]
     TierStanding.objects.bulk_create(fresh, ignore_conflicts=True)
     rows = TierStanding.objects.select_for_update(no_key=True).order_by("person_id")
-    return list(rows.filter(program=program, person__in=list(standing)))
+    return list(rows.filter(program=program, person__in=people))
 
 
 def _moved(program: TierProgram, person: int, place: Place, before: int) -> Event:
