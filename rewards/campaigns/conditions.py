@@ -275,12 +275,15 @@ def _streak(leaf: Streak, campaign: str) -> Test:
 
 
 def days_in_a_row(leaf: Streak, facts: Facts, campaign: str) -> int:
-    """How many calendar days of the zone, up to today or yesterday, have something done."""
+    """How many calendar days of the zone, up to today or yesterday, have something done.
+
+    Days begin on a quarter of an hour in every zone, so the last deed of each quarter will do.
+    """
     local = zone(leaf.time_zone)
     after = facts.claimed_at.get(campaign, -1) if leaf.since_claim else -1
     done = {
         datetime.fromtimestamp(at / 1_000_000, local).date()
-        for at in facts.activities.get(leaf.event, ())
+        for at in facts.quarters.get(leaf.event, ())
         if at > after
     }
     day = facts.now.astimezone(local).date()

@@ -226,7 +226,7 @@ def _streaks(literals: Sequence[Literal]) -> Iterator[Facts]:
     now = microseconds(NOON)
     for days in {0}.union(*(_around(each.leaf.days, None) for each in literals)):
         done = tuple(now - day * MICROSECONDS_A_DAY for day in reversed(range(days)))
-        yield replace(BASE, activities={literals[0].leaf.event: done})
+        yield replace(BASE, quarters={literals[0].leaf.event: done})
 
 
 def _around(least: int, most: int | None) -> set[int]:

@@ -91,6 +91,7 @@ def _later(facts: Facts, by: timedelta) -> Facts:
         activities={
             kind: tuple(at + us for at in times) for kind, times in facts.activities.items()
         },
+        quarters={kind: tuple(at + us for at in times) for kind, times in facts.quarters.items()},
     )
 
 
@@ -174,6 +175,7 @@ class _Words:
             places=frozenset(name for name in self.places if chance.random() < 0.5),
             order=order,
             activities=activities,
+            quarters=activities,
         )
         referrer = Referrer(chance.randrange(1, 1_000)) if self.terms.referral else None
         return Visit(facts, Ask(request=f"{chance.getrandbits(64):x}", referrer=referrer))

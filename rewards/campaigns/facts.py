@@ -28,13 +28,18 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Needs(msgspec.Struct, frozen=True, kw_only=True):
-    """What rules ask about a person; nothing else of what is known has to be read."""
+    """What rules ask about a person; nothing else of what is known has to be read.
+
+    `activities` are kinds that are counted, `streaks` those whose days are, `streak_days` back.
+    """
 
     segments: bool = False
     attributes: bool = False
     tiers: bool = False
     campaigns: frozenset[str] = frozenset()
     activities: frozenset[str] = frozenset()
+    streaks: frozenset[str] = frozenset()
+    streak_days: int = 0
 
     def __or__(self, other: Needs) -> Needs:
         return Needs.of([self, other])
@@ -49,6 +54,8 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
             tiers=any(each.tiers for each in every),
             campaigns=frozenset().union(*(each.campaigns for each in every)),
             activities=frozenset().union(*(each.activities for each in every)),
+            streaks=frozenset().union(*(each.streaks for each in every)),
+            streak_days=max((each.streak_days for each in every), default=0),
         )
 
 
@@ -58,8 +65,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     `tiers` gives the rank in each program, 0 the lowest, `NO_TIER` below it. `places` are
     those with evidence that the person is inside; `None` means no evidence came at all, and
     a rule about places then never holds. `activities` are times in microseconds, rising,
-    and `claimed_at` the last grant by campaign. `is_merged` if another account goes on for
-    this one.
+    `quarters` the last of them in each quarter of an hour, and `claimed_at` the last grant by
+    campaign. `is_merged` if another account goes on for this one.
     """
 
     person: int
@@ -73,6 +80,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     claims: Mapping[str, int] = {}
     claimed_at: Mapping[str, int] = {}
     activities: Mapping[str, tuple[int, ...]] = {}
+    quarters: Mapping[str, tuple[int, ...]] = {}
     order: Order | None = None
     is_merged: bool = False
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -18,6 +18,8 @@ from rewards.campaigns.facts import Facts, Needs, Order
 
 MOST_ACTIVITIES = 1_000
 """Of one kind, the latest; a condition asks for at most so many."""
+STREAK_BEGINS = timedelta(days=2)
+"""A streak that ends yesterday began so much earlier, at most, than its days are long."""
 
 # What nobody asks about is not read: a CASE keeps PostgreSQL from even looking.
 FACTS = """
@@ -43,6 +45,17 @@ SELECT u.id, u.date_joined, EXISTS (SELECT FROM campaigns_mergedperson AS m WHER
                     WHERE a.person_id = u.id AND a.kind_id = n.id AND a.at <= $2::timestamptz
                     ORDER BY a.at DESC LIMIT $3) AS l) AS t
             WHERE n.kind = 'activity' AND n.code = ANY($9::varchar[])
+              AND t.times IS NOT NULL) END::text,
+       CASE WHEN $10::bool THEN (
+           SELECT jsonb_object_agg(n.code, t.times) FROM campaigns_factname AS n
+            CROSS JOIN LATERAL (
+               SELECT jsonb_agg(l.us ORDER BY l.us) AS times FROM (
+                   SELECT (extract(epoch FROM max(a.at)) * 1000000)::bigint AS us
+                     FROM campaigns_activity AS a
+                    WHERE a.person_id = u.id AND a.kind_id = n.id
+                      AND a.at > $12::timestamptz AND a.at <= $2::timestamptz
+                    GROUP BY floor(extract(epoch FROM a.at) / 900)) AS l) AS t
+            WHERE n.kind = 'activity' AND n.code = ANY($11::varchar[])
               AND t.times IS NOT NULL) END::text
   FROM accounts_user AS u WHERE u.id = ANY($1::bigint[])
 """
@@ -114,6 +127,9 @@ def ask_facts(journey: Journey, people: Sequence[int], needs: Needs, *, now: dat
         text_array(f"campaign:{code}" for code in needs.campaigns),
         bool(needs.activities),
         text_array(needs.activities),
+        bool(needs.streaks),
+        text_array(needs.streaks),
+        (now - timedelta(days=needs.streak_days) - STREAK_BEGINS).isoformat(),
     )
 
 
@@ -134,6 +150,7 @@ def _known(
     attributes: str | None,
     claims: str | None,
     activities: str | None,
+    quarters: str | None,
     *,
     now: datetime,
 ) -> Facts:
@@ -147,6 +164,7 @@ def _known(
         claims={code: used for code, (used, _) in counted.items()} if counted else NOTHING,
         claimed_at={code: at for code, (used, at) in counted.items() if used and at},
         activities={kind: tuple(times) for kind, times in _json(activities).items()},
+        quarters={kind: tuple(times) for kind, times in _json(quarters).items()},
         is_merged=is_merged,
     )
 

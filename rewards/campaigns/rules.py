@@ -257,6 +257,7 @@ def needs_of(rule: Rule, campaign: str = "") -> Needs:
     found = [leaf for _, leaf in leaves(rule)]
     deeds = [leaf for leaf in found if isinstance(leaf, conditions.Did | conditions.Streak)]
     own = {campaign for leaf in deeds if leaf.since_claim}
+    streaks = [leaf for leaf in deeds if isinstance(leaf, conditions.Streak)]
     return Needs(
         segments=any(isinstance(leaf, conditions.Segment) for leaf in found),
         attributes=any(isinstance(leaf, conditions.Attribute) for leaf in found),
@@ -264,5 +265,7 @@ def needs_of(rule: Rule, campaign: str = "") -> Needs:
         campaigns=frozenset(
             own | {leaf.campaign for leaf in found if isinstance(leaf, conditions.Claimed)}
         ),
-        activities=frozenset(leaf.event for leaf in deeds),
+        activities=frozenset(leaf.event for leaf in deeds if isinstance(leaf, conditions.Did)),
+        streaks=frozenset(leaf.event for leaf in streaks),
+        streak_days=max((leaf.days for leaf in streaks), default=0),
     )

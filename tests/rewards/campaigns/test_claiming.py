@@ -11,7 +11,14 @@ from django.db import DatabaseError, IntegrityError, transaction
 
 from edge.problems import Refusal
 from rewards.campaigns import names, publishing, reversing
-from rewards.campaigns.models import CampaignVersion, Claim, ClaimRefusal, Counted
+from rewards.campaigns.models import (
+    Activity,
+    CampaignVersion,
+    Claim,
+    ClaimRefusal,
+    Counted,
+    FactName,
+)
 from tests.rewards.campaigns.conftest import NOW, TEN_POINTS, World, everything, refusals
 from tests.rewards.conftest import person
 from wallet.models import Asset
@@ -279,6 +286,37 @@ def test_streak_counts_days_of_the_zone_in_a_row(world: World) -> None:
     world.did(world.ann, "check_in", NOW - 3 * DAY)
     assert world.says(world.ann) == "granted"
     assert world.says(world.ann, now=NOW + 2 * DAY) == "rule_not_met"
+
+
+def test_streak_of_somebody_busy_is_as_long_as_of_anybody(world: World) -> None:
+    """40 times a day, the last one just before midnight; the other once a day, just after it."""
+    rule = {"is": "streak", "event": "check_in", "days": 30, "time_zone": "Asia/Kathmandu"}
+    world.campaign(rule=rule)
+    kind = FactName.objects.get(code="check_in")
+    midnight = datetime(2026, 11, 19, 18, 15, tzinfo=UTC)
+    times = {world.ann: [midnight - timedelta(minutes=1 + n) for n in range(40)],
+             world.ben: [midnight]}  # fmt: skip
+    for who, first in times.items():
+        Activity.objects.bulk_create(
+            Activity(person=who, kind=kind, key=f"{who.pk}-{day}-{at:%H%M}", at=at - day * DAY)
+            for at in first
+            for day in range(29)
+        )
+        assert world.says(who) == "rule_not_met"
+        world.did(who, "check_in", first[-1] - 29 * DAY)
+        assert world.says(who) == "granted"
+
+
+def test_streak_and_mission_of_one_kind_count_days_and_deeds(world: World) -> None:
+    parts = [{"is": "streak", "event": "check_in", "days": 2, "time_zone": "UTC",
+              "since_claim": True},
+             {"is": "did", "event": "check_in", "times": 3}]  # fmt: skip
+    world.campaign(rule={"is": "all", "of": parts})
+    for ago in (timedelta(0), timedelta(minutes=1), DAY):
+        assert world.says(world.ann) == "rule_not_met"
+        world.did(world.ann, "check_in", NOW - ago)
+    assert world.says(world.ann) == "granted"
+    assert world.says(world.ann) == "rule_not_met"
 
 
 # -- versions ---------------------------------------------------------------------------------

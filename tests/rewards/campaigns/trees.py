@@ -99,5 +99,6 @@ def facts(draw: st.DrawFn) -> Facts:
         claims=draw(st.dictionaries(st.sampled_from("AB"), _small)),
         claimed_at=draw(st.sampled_from([{}, {"A": us - MICROSECONDS_A_DAY}])),
         activities={"e": activities},
+        quarters={"e": activities},
         order=order,
     )
