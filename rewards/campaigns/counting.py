@@ -117,10 +117,14 @@ def count_up(counters: Sequence[Counter], own: Counter, counts: Counts, now: dat
 
 
 def count_down(counters: Sequence[Counter], own: Counter, at: datetime) -> None:
-    """Give back what a grant counted, when it is reversed; forget its time too."""
-    counts = locked(counters, own)
-    gone = microseconds(at)
-    _count(-1, counters, own, [time for time in counts.recent if time != gone])
+    """Give back what a grant counted, when it is reversed; forget its time too.
+
+    A batch has one time: of several grants that were made then, one is forgotten.
+    """
+    recent = list(locked(counters, own).recent)
+    if (gone := microseconds(at)) in recent:
+        recent.remove(gone)
+    _count(-1, counters, own, recent)
 
 
 def _count(by: int, counters: Sequence[Counter], own: Counter, recent: list[int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,7 +18,7 @@ from accounts.models import User
 from edge.idempotency import claim_of
 from edge.idempotency_keys import name_of
 from edge.problems import Refusal
-from rewards.campaigns import publishing, standings
+from rewards.campaigns import publishing, reversing, standings
 from rewards.campaigns.models import Claim, Counted, TierStanding
 from rewards.campaigns.rush import answers
 from rewards.campaigns.rush.batch import Denied, Granted, Outcome, claim_all
@@ -61,6 +62,16 @@ def test_a_limit_holds_within_one_batch(world: World) -> None:
     told = [says(outcome) for outcome in claimed(*(wish(world.ann) for _ in range(4)))]
     assert told == ["granted", "granted", "limit_person", "limit_person"]
     assert world.balance(world.ann) == 20
+
+
+def test_a_reversal_forgets_one_of_two_grants_of_one_moment(world: World) -> None:
+    world.campaign(velocity={"most": 2, "within_s": 3600})
+    first, _ = claimed(wish(world.ann), wish(world.ann))
+    assert isinstance(first, Granted)
+    assert world.says(world.ann) == "too_fast"
+    reversing.reverse(first.claim.pk, actor=None, reason="Mistake")
+    said = [world.says(world.ann, now=NOW + timedelta(seconds=second)) for second in (1, 2)]
+    assert said == ["granted", "too_fast"]
 
 
 def test_two_people_who_refer_each_other_in_one_batch_get_it_once(world: World) -> None:
