@@ -7,13 +7,16 @@ promotions account, or from what a partner owes us.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+from django.db.models import F
 
 from edge.journey import Answered, Journey, ask
 from edge.postgres import array, text_array
 from rewards import units
-from rewards.campaigns.models import Campaign, CampaignBudget
+from rewards.campaigns.models import Campaign, CampaignBudget, Claim
 from rewards.campaigns.problems import BudgetBelowSpent, SourceMissing
 from wallet.accounts import BUDGET, ISSUANCE, Purpose, open_accounts
 from wallet.actions import post
@@ -71,6 +74,28 @@ def release(campaign: Campaign, *, reference: str) -> list[Move]:
     )
 
 
+def returning(claim: Claim) -> tuple[list[Transfer], list[Move]]:
+    """What a claim of a campaign that is over gives back goes on to where it came from.
+
+    The transfers are for whoever reverses the claim, in the same pass through the door, after
+    those that bring it back. The caller holds the campaign.
+    """
+    back = Counter[int]()
+    for row in claim.payments:
+        if row["budget"] is not None:
+            back[int(row["budget"])] += row["amount"]
+    budgets = CampaignBudget.objects.filter(account_id__in=back).select_related("asset")
+    rows = list(budgets.order_by("pk"))
+    transfers = [
+        _transfer(row, -back[row.account_id], f"release:claim:{claim.pk}", claim.campaign)
+        for row in rows
+    ]
+    for row in rows:
+        less = F("funded") - back[row.account_id]
+        CampaignBudget.objects.filter(pk=row.pk).update(funded=less)
+    return transfers, [Move(row.asset.code, row.account_id, -back[row.account_id]) for row in rows]
+
+
 def left_in(account_ids: Iterable[int]) -> dict[int, int]:
     """What is left to give in each budget account, without a lock."""
     return hear_left(ask(LEFT, array(account_ids)))
@@ -117,16 +142,7 @@ def _source(campaign: Campaign, asset: Asset) -> Purpose:
 def _move(moves: list[tuple[CampaignBudget, int]], reference: str, campaign: Campaign) -> None:
     """Move all changes as one chain."""
     chain = [
-        Transfer(
-            reference=f"{reference}:{row.pk}",
-            asset_id=row.asset_id,
-            debit_account_id=row.source_id if change > 0 else row.account_id,
-            credit_account_id=row.account_id if change > 0 else row.source_id,
-            amount=abs(change),
-            code=Code.ISSUE,
-            memo=f"budget of {campaign.code}",
-            linked=index < len(moves) - 1,
-        )
+        _transfer(row, change, reference, campaign, linked=index < len(moves) - 1)
         for index, (row, change) in enumerate(moves)
     ]
     for (row, change), result in zip(moves, post(chain), strict=True):
@@ -135,3 +151,19 @@ def _move(moves: list[tuple[CampaignBudget, int]], reference: str, campaign: Cam
         if result.refusal is Refusal.INSUFFICIENT_FUNDS and change < 0:
             raise BudgetBelowSpent(asset=row.asset.code)
         raise LedgerRefusal(result.refusal, f"The source of {row.asset.code} cannot fund it.")
+
+
+def _transfer(
+    row: CampaignBudget, change: int, reference: str, campaign: Campaign, *, linked: bool = False
+) -> Transfer:
+    """Into a budget from its source, or back where the change is below zero."""
+    return Transfer(
+        reference=f"{reference}:{row.pk}",
+        asset_id=row.asset_id,
+        debit_account_id=row.source_id if change > 0 else row.account_id,
+        credit_account_id=row.account_id if change > 0 else row.source_id,
+        amount=abs(change),
+        code=Code.ISSUE,
+        memo=f"budget of {campaign.code}",
+        linked=linked,
+    )

@@ -15,14 +15,14 @@ from edge.ids import time_of
 from rewards.campaigns.deciding import Payment
 from rewards.campaigns.directory import Compiled
 from rewards.campaigns.models import Claim, TierProgram
-from rewards.campaigns.problems import RewardSpent
+from rewards.campaigns.problems import RewardSpent, RewardTakenBack
 from rewards.campaigns.standings import STATUS
 from wallet.accounts import ISSUANCE, REDEEMED, Purpose, open_accounts
 from wallet.door import Posting, opened
 from wallet.items import Refusal, Transfer
 from wallet.models import Code
 from wallet.once import retried
-from wallet.points import Grant, Granting, clawback_all
+from wallet.points import Grant, Granting, GrantTakenBack, clawback_all
 from wallet.problems import LedgerRefusal
 from wallet.reversals import reversals_of
 
@@ -173,18 +173,26 @@ def _ends(line: _Line, tier_assets: Mapping[str, int]) -> tuple[Purpose | int, P
     return Purpose(None, asset_id, ISSUANCE), Purpose(line.payment.person, asset_id, STATUS)
 
 
-def take_back(claim: Claim, *, actor: User | None, reason: str) -> list[Row]:
+def take_back(
+    claim: Claim, *, actor: User | None, reason: str, then: Sequence[Transfer] = ()
+) -> list[Row]:
     """Take back everything a claim paid; what of points and money is spent becomes a debt.
 
-    Units that are no longer held cannot be owed: then all of it is refused (`RewardSpent`).
+    Units that are no longer held cannot be owed: then all of it is refused (`RewardSpent`), as
+    where a grant was taken back by itself (`RewardTakenBack`). `then` moves along.
     """
     rows = claim.payments
     owed = [row for row in rows if row["kind"] in {"points", "cashback"}]
     back = _reversals(row for row in rows if row not in owed)
     try:
         taken = clawback_all(
-            [int(row["transfer_id"]) for row in owed], actor=actor, reason=reason, also=back
+            [int(row["transfer_id"]) for row in owed],
+            actor=actor,
+            reason=reason,
+            also=[*back, *then],
         )
+    except GrantTakenBack:
+        raise RewardTakenBack from None
     except LedgerRefusal as refusal:
         if refusal.reason is Refusal.INSUFFICIENT_FUNDS:
             raise RewardSpent from None

@@ -190,6 +190,14 @@ class RewardSpent(Refusal):
     status = 409
 
 
+class RewardTakenBack(Refusal):
+    """A grant of the claim was taken back by itself, whole or in part, which happens once."""
+
+    code = "reward_taken_back"
+    title = "Finance has taken back something of this claim by itself, so it stands"
+    status = 409
+
+
 class ReasonMissing(Refusal):
     """Somebody will ask why; the answer is written down now."""
 

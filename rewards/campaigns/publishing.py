@@ -114,7 +114,7 @@ def publish(code: str, number: int, *, actor: User, now: datetime | None = None)
         moves = budgets.fund(campaign, terms.budgets, reference=f"fund:{version.pk}")
         announce(
             event("version_published", code, version=number, commitment=version.commitment),
-            *_funded(code, moves),
+            *funded(code, moves),
         )
     return version
 
@@ -169,11 +169,12 @@ def _change(
         if wanted == State.ENDED:
             moves = budgets.release(campaign, reference=f"release:{campaign.pk}")
         past = {"pause": "paused", "resume": "resumed", "end": "ended"}[verb]
-        announce(event(f"campaign_{past}", code), *_funded(code, moves))
+        announce(event(f"campaign_{past}", code), *funded(code, moves))
     return campaign
 
 
-def _funded(code: str, moves: list[budgets.Move]) -> list[Any]:
+def funded(code: str, moves: list[budgets.Move]) -> list[Any]:
+    """Tell what was put into budgets, or taken out of them."""
     return [
         event(
             "budget_funded",

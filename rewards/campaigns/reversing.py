@@ -9,11 +9,11 @@ from django.utils import timezone
 
 from accounts.models import User
 from edge import audit
-from rewards.campaigns import counting, paying, standings
+from rewards.campaigns import budgets, counting, paying, publishing, standings
 from rewards.campaigns.claiming import claim_event
 from rewards.campaigns.deciding import EVER, Counter
 from rewards.campaigns.events import announce
-from rewards.campaigns.models import Claim, MergedPerson
+from rewards.campaigns.models import Campaign, Claim, MergedPerson
 from rewards.campaigns.problems import ClaimReversed, ClaimUnknown
 from rewards.campaigns.publishing import checked_reason
 
@@ -24,7 +24,8 @@ def reverse(
     """Reverse a claim, for both sides of a referral; say what was taken and what is owed now.
 
     The person may claim again where a limit was in the way. Points that are spent become a
-    debt that later grants pay back. Locks the claim, its counters, then the ledger's accounts.
+    debt that later grants pay back. What comes back to a campaign that is over goes on to where
+    its budget came from. Locks the claim, the campaign, counters, then the ledger's accounts.
     """
     reason = checked_reason(reason)
     with transaction.atomic():
@@ -36,6 +37,7 @@ def reverse(
             raise ClaimUnknown
         if claim.state == Claim.State.REVERSED:
             raise ClaimReversed
+        is_over = _held(claim.campaign_id).state == Campaign.State.ENDED
         counters = _counted_now([Counter(*each) for each in claim.counted])
         [own] = _counted_now([Counter(f"campaign:{claim.campaign.code}", claim.owner_id, EVER)])
         counting.count_down(counters, own, claim.at)
@@ -49,7 +51,8 @@ def reverse(
             object_id=claim.pk,
             reason=reason,
         )
-        taken = paying.take_back(claim, actor=actor, reason=reason)
+        transfers, moves = budgets.returning(claim) if is_over else ([], [])
+        taken = paying.take_back(claim, actor=actor, reason=reason, then=transfers)
         earned = {
             (row["asset"], int(row["person"]))
             for row in claim.payments
@@ -58,8 +61,17 @@ def reverse(
         announce(
             *standings.follow_all(earned, claim.reversed_at),
             claim_event("claim_reversed", claim.campaign.code, claim.version.number, claim),
+            *publishing.funded(claim.campaign.code, moves),
         )
     return claim, taken
+
+
+def _held(campaign_id: int) -> Campaign:
+    """Keep a campaign from ending until the transaction does, as claims do."""
+    return Campaign.objects.raw(HOLD, [campaign_id])[0]
+
+
+HOLD = "SELECT id, state FROM campaigns_campaign WHERE id = %s FOR SHARE"
 
 
 def _counted_now(counters: list[Counter]) -> list[Counter]:

@@ -8,12 +8,23 @@ from django.db import connection
 
 from edge.snapshots import one_snapshot
 
-# What was put in, less what standing claims took out, is on the account.
+# What was put in, less what standing claims took out, is on the account. Of a claim that stands
+# finance may have taken something back by itself (`wallet.points.clawback`).
 BUDGETS = """
-WITH given AS (
-    SELECT (p->>'budget')::bigint AS account_id, sum((p->>'amount')::bigint) AS amount
+WITH paid AS (
+    SELECT (p->>'budget')::bigint AS account_id, (p->>'transfer_id')::bigint AS transfer_id,
+           (p->>'amount')::bigint AS amount
       FROM campaigns_claim AS c CROSS JOIN LATERAL jsonb_array_elements(c.payments) AS p
      WHERE c.state = 'granted' AND p->>'budget' IS NOT NULL
+), back AS (
+    SELECT e.account_id, t.reverses_id AS transfer_id, sum(e.amount) AS amount
+      FROM campaigns_campaignbudget AS b
+      JOIN wallet_entry AS e ON e.account_id = b.account_id AND e.amount > 0
+      JOIN wallet_transfer AS t ON t.id = e.transfer_id AND t.reverses_id IS NOT NULL
+     GROUP BY 1, 2
+), given AS (
+    SELECT account_id, sum(paid.amount - coalesce(back.amount, 0)) AS amount
+      FROM paid LEFT JOIN back USING (account_id, transfer_id)
      GROUP BY 1
 )
 SELECT 'budget ' || k.code || ' of ' || s.code, b.funded - coalesce(g.amount, 0), a.balance

@@ -37,6 +37,7 @@ from rewards.campaigns.problems import (
     ClaimUnknown,
     ReasonMissing,
     RewardSpent,
+    RewardTakenBack,
     claim_refused,
 )
 from rewards.campaigns.standings import Place
@@ -256,7 +257,7 @@ class ReverseClaim(APIView):
         request=WhyIn,
         responses=answers(
             {200: ReversedOut}, *WRITES, ClaimUnknown(), ClaimReversed(), RewardSpent(),
-            ReasonMissing(), *MONEY,
+            RewardTakenBack(), ReasonMissing(), *MONEY,
         ),
         examples=[
             sample("why", {"reason": "The order was cancelled"}, is_request=True),

@@ -10,13 +10,12 @@ import pytest
 from django.db import DatabaseError, IntegrityError, transaction
 
 from edge.problems import Refusal
-from rewards.campaigns import names, publishing, reversing
+from rewards.campaigns import names, publishing
 from rewards.campaigns.models import (
     Activity,
     CampaignVersion,
     Claim,
     ClaimRefusal,
-    Counted,
     FactName,
 )
 from tests.rewards.campaigns.conftest import NOW, TEN_POINTS, World, everything, refusals
@@ -398,55 +397,7 @@ def test_pause_resume_and_end(world: World) -> None:
         publishing.resume("WELCOME", actor=world.mo, reason="Once more")
 
 
-# -- reversal ---------------------------------------------------------------------------------
-
-
-def test_reversal_gives_back_money_and_limits(world: World) -> None:
-    world.campaign(limits=[{"per": "person", "most": 1}])
-    made = world.claim(world.ann).claim
-    assert made is not None
-    assert world.says(world.ann) == "limit_person"
-    _, taken = reversing.reverse(made.pk, actor=world.mo, reason="A mistake")
-    assert taken == [{"asset": "POINTS", "person": str(world.ann.pk), "taken": 10, "owed": 0}]
-    assert (world.balance(world.ann), world.budget()) == (0, 1_000)
-    assert not Counted.objects.filter(used__gt=0).exists()
-    with pytest.raises(Refusal) as refused:
-        reversing.reverse(made.pk, actor=world.mo, reason="Again")
-    assert refused.value.code == "claim_reversed"
-    assert world.says(world.ann) == "granted"
-
-
-def test_reversal_of_spent_points_leaves_a_debt_that_the_next_claim_pays(world: World) -> None:
-    from wallet.people import pay
-
-    world.campaign()
-    made = world.claim(world.ann).claim
-    assert made is not None
-    pay(sender=world.ann, to="ben", asset="POINTS", amount=8, memo="", key="gift")
-    _, [taken] = reversing.reverse(made.pk, actor=world.mo, reason="Fraud")
-    assert (taken["taken"], taken["owed"]) == (2, 8)
-    assert world.budget() == 1_000
-    world.claim(world.ann)
-    assert (world.balance(world.ann), world.balance(world.ann, kind="owed")) == (2, 0)
-
-
-def test_reversal_of_units_that_are_gone_is_refused_whole(world: World) -> None:
-    from wallet.people import pay
-
-    world.vouchers.offer("code\nAAAA-1\n")
-    effects = [*TEN_POINTS, {"is": "units", "series": "DRINK"}]
-    world.campaign(effects=effects, budgets={"POINTS": 100, "DRINK": 1})
-    made = world.claim(world.ann).claim
-    assert made is not None
-    pay(sender=world.ann, to="ben", asset="DRINK", amount=1, memo="", key="gift")
-    before = everything()
-    with pytest.raises(Refusal) as refused:
-        reversing.reverse(made.pk, actor=world.mo, reason="Fraud")
-    assert refused.value.code == "reward_spent"
-    assert everything() == before
-    pay(sender=world.ben, to="ann", asset="DRINK", amount=1, memo="", key="back")
-    reversing.reverse(made.pk, actor=world.mo, reason="Fraud")
-    assert (world.budget(asset="DRINK"), world.vouchers.units(world.ann)) == (1, 0)
+# -- what stays -------------------------------------------------------------------------------
 
 
 def test_story_of_a_claim_cannot_change(world: World) -> None:
