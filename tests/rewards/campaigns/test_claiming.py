@@ -334,6 +334,18 @@ def test_new_version_changes_what_comes_and_nothing_that_was(world: World) -> No
     assert (first.version.number, first.payments[0]["amount"]) == (1, 10)
 
 
+def test_limit_of_a_person_ever_knows_earlier_versions_and_other_new_ones_do_not(
+    world: World,
+) -> None:
+    world.campaign()
+    assert (world.says(world.ann), world.says(world.ben)) == ("granted", "granted")
+    again = (NOW - DAY).isoformat()
+    world.publish("WELCOME", starts_at=again, limits=[{"per": "person", "most": 1}])
+    assert world.says(world.ann) == "limit_person"
+    world.publish("WELCOME", starts_at=again, limits=[{"per": "campaign", "most": 1}])
+    assert (world.says(world.ann), world.says(world.ann)) == ("granted", "limit_campaign")
+
+
 def test_content_of_a_version_cannot_change(world: World) -> None:
     world.campaign()
     version = CampaignVersion.objects.get()
