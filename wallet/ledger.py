@@ -209,7 +209,7 @@ class Ledger:
             return Refusal.ASSET_MISMATCH
         if refusal := (
             _check_statuses(debit, credit) or _check_debit(debit, amount)
-            or _check_credit(credit, amount) or _check_range(debit, amount)
+            or check_credit(credit, amount) or _check_range(debit, amount)
         ):  # fmt: skip
             return refusal
         if self._is_in_chain:
@@ -238,7 +238,7 @@ class Ledger:
             return Refusal.ASSET_MISMATCH
         refusal = _check_statuses(debit, credit) or _check_debit(debit, amount)
         if not refusal and credit is not None:
-            refusal = _check_credit(credit, amount)
+            refusal = check_credit(credit, amount)
         if refusal := refusal or _check_range(debit, amount):
             return refusal
         if self._is_in_chain:
@@ -311,7 +311,7 @@ class Ledger:
         if credit.status == Status.CLOSED:
             return Refusal.CREDIT_ACCOUNT_CLOSED
         # What the receiver was promised already counts against its ceiling.
-        return Refusal.CREATED if promised is not None else _check_credit(credit, amount)
+        return Refusal.CREATED if promised is not None else check_credit(credit, amount)
 
     def _void(self, item: Void) -> Refusal:
         hold = self.holds.get(item.hold_id)
@@ -455,7 +455,8 @@ def _check_range(account: Account, amount: int) -> Refusal:
     return Refusal.CREATED if after >= -LARGEST_AMOUNT else Refusal.BALANCE_OVERFLOW
 
 
-def _check_credit(account: Account, amount: int) -> Refusal:
+def check_credit(account: Account, amount: int) -> Refusal:
+    """Whether an account has room for so much more."""
     after = account.balance + account.incoming + amount
     if account.ceiling is not None and after > account.ceiling:
         return Refusal.CEILING_EXCEEDED

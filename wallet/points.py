@@ -20,7 +20,8 @@ from wallet.accounts import ISSUANCE, OWED, WALLET, Purpose, open_accounts
 from wallet.actions import BatchTooLarge
 from wallet.door import Posting, opened
 from wallet.freezing import LONGEST_REASON, ReasonMissing
-from wallet.items import Result
+from wallet.items import Result, Status
+from wallet.ledger import check_credit
 from wallet.lot_history import LotHistory, LotsRebuilt
 from wallet.lots import Part
 from wallet.models import Account, Asset, Code, Transfer
@@ -105,10 +106,17 @@ class Granting:
     """Grants, and transfers of the same deed, on their way through the door.
 
     For who opens the door himself, and writes along with other things (`wallet.door.locked`).
-    Opens wallets, so not with accounts locked. Raises as `grant` does.
+    Opens wallets, so not with accounts locked. Raises as `grant` does. `beside` are wallets that
+    may be asked for their `room` too; they are not opened.
     """
 
-    def __init__(self, grants: Sequence[Grant], also: Sequence[items.Transfer] = ()) -> None:
+    def __init__(
+        self,
+        grants: Sequence[Grant],
+        also: Sequence[items.Transfer] = (),
+        *,
+        beside: Iterable[Purpose] = (),
+    ) -> None:
         if len(grants) + len(also) > MOST_GRANTS:
             raise BatchTooLarge(f"{len(grants) + len(also)} grants; at most {MOST_GRANTS} at once")
         _check_assets(grants)
@@ -119,9 +127,18 @@ class Granting:
         wallets = {Purpose(g.owner_id, g.asset_id) for g in grants}
         issuance = {Purpose(None, g.asset_id, ISSUANCE) for g in grants if g.source_id is None}
         debts = [Purpose(p.owner_id, p.asset_id, OWED) for p in wallets]
-        self._ids = open_accounts([*wallets, *issuance], also=debts)
+        self._ids = open_accounts([*wallets, *issuance], also=[*debts, *beside])
         named = {g.source_id for g in grants if g.source_id is not None}
         self.account_ids = {*self._ids.values(), *named} | _sides(also)
+
+    def room(self, posting: Posting, wallet: Purpose, amount: int) -> items.Refusal:
+        """Say whether a wallet could take so much, on accounts that are locked."""
+        if wallet not in self._ids:
+            return items.Refusal.CREATED
+        account = posting.ledger.accounts[self._ids[wallet]]
+        if account.status == Status.CLOSED:
+            return items.Refusal.CREDIT_ACCOUNT_CLOSED
+        return check_credit(account, amount)
 
     def decide(self, posting: Posting) -> list[Result]:
         """Decide all of it in order, on accounts that are locked; answer each by itself."""

@@ -220,7 +220,9 @@ def _pay(
         (claim_id,) = cursor.fetchone()
     counting.count_up(grant.counted, own_counter(version, wish.person.pk), counts, now)
     try:
-        payments = paying.pay([Bill(entry, claim_id, grant.payments)], now)[claim_id]
+        payments = paying.pay([Bill(entry, claim_id, grant.payments, grant.at_worst)], now)[
+            claim_id
+        ]
     except Unpaid as unpaid:
         if unpaid.reason is Refusal.INSUFFICIENT_FUNDS:
             raise _BudgetGone from None

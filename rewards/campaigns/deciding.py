@@ -8,7 +8,8 @@ are tested in one order, so the same state always gives the same reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter as Tally
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 from typing import NamedTuple
@@ -32,6 +33,8 @@ from rewards.campaigns.terms import (
 )
 
 EVER = "ever"
+TO_WALLETS = frozenset({"points", "units", "cashback"})
+"""The kinds of payment that people get into their wallets."""
 EVERYBODY = 0
 """The person of a counter that counts for all."""
 
@@ -87,12 +90,18 @@ class Drawn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
-    """Yes: what is paid to whom, and which counters go up by one."""
+    """Yes: what is paid to whom, and which counters go up by one.
+
+    After a draw, `at_worst` says for each person and asset the most that it could have paid.
+    Whoever pays checks that it all could be received, whatever was drawn: else a wallet that
+    cannot take one outcome would let its owner draw again until it is another.
+    """
 
     variant: str
     payments: tuple[Payment, ...]
     drawn: tuple[Drawn, ...]
     counted: tuple[Counter, ...]
+    at_worst: Mapping[tuple[int, str], int] = {}
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
@@ -367,7 +376,28 @@ def _granted(
         payments=tuple(payments),
         drawn=tuple(drawn),
         counted=tuple(sorted(counted)),
+        at_worst=_at_worst(effects, facts, ask) if drawn else {},
     )
+
+
+def _at_worst(effects: Sequence[AnyEffect], facts: Facts, ask: Ask) -> dict[tuple[int, str], int]:
+    """The most that each person could get of each asset, of draws the dearest outcome."""
+    worst = Tally[tuple[int, str]]()
+    for effect in effects:
+        most = Tally[tuple[int, str]]()
+        outcomes: list[tuple[Plain, ...]]
+        if isinstance(effect, Chance):
+            outcomes = [outcome.effects for outcome in effect.outcomes]
+        else:
+            outcomes = [(effect,)]
+        for plain in outcomes:
+            sums = Tally[tuple[int, str]]()
+            for paid in filter(None, (_payment(each, facts, ask) for each in plain)):
+                if paid.kind in TO_WALLETS:
+                    sums[paid.person, paid.asset] += paid.amount
+            most |= sums
+        worst += most
+    return dict(worst)
 
 
 def _drawn(version: Version, facts: Facts, ask: Ask, effect: Chance, place: int) -> Drawn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from msgspec.structs import replace
 from accounts.models import User
 from edge.fields import format_time
 from edge.ids import time_of
-from rewards.campaigns.deciding import Payment
+from rewards.campaigns.deciding import TO_WALLETS, Payment
 from rewards.campaigns.directory import Compiled
 from rewards.campaigns.models import Claim, TierProgram
 from rewards.campaigns.problems import RewardSpent, RewardTakenBack
@@ -27,7 +28,6 @@ from wallet.problems import LedgerRefusal
 from wallet.reversals import reversals_of
 
 DISCOUNTS = "discounts"
-TO_WALLETS = frozenset({"points", "units", "cashback"})
 Row = dict[str, Any]
 
 
@@ -37,6 +37,7 @@ class Bill(NamedTuple):
     entry: Compiled
     claim_id: int
     payments: Sequence[Payment]
+    at_worst: Mapping[tuple[int, str], int] = {}
 
 
 class Unpaid(Exception):
@@ -81,16 +82,19 @@ class Payroll:
         to_wallets = [line for line in self._lines if line.payment.kind in TO_WALLETS]
         others = [line for line in self._lines if line.payment.kind not in TO_WALLETS]
         self._in_turn = [*to_wallets, *others]
-        self._granting = Granting([_grant(line) for line in to_wallets], _transfers(others))
+        rooms = [_wallet(bill, *key) for bill in bills for key in bill.at_worst]
+        grants = [_grant(line) for line in to_wallets]
+        self._granting = Granting(grants, _transfers(others), beside=rooms)
         self.account_ids = self._granting.account_ids
         self.digests = self._granting.digests
 
     @property
     def is_empty(self) -> bool:
-        return not self._lines
+        return not self.account_ids
 
     def decide(self, posting: Posting) -> dict[int, list[Row]]:
         """Pay on locked accounts; gives each claim's payments. Raises `Unpaid`."""
+        self._check_rooms(posting)
         paid: dict[str, int] = {}
         for line, result in zip(self._in_turn, self._granting.decide(posting), strict=True):
             if not result.is_created:
@@ -100,6 +104,23 @@ class Payroll:
         for line in self._lines:
             rows[line.claim_id].append(_row(line.entry, line.payment, paid[line.reference]))
         return rows
+
+    def _check_rooms(self, posting: Posting) -> None:
+        """Nobody is told by a refusal what they would have drawn: all outcomes must fit."""
+        given = Counter[Purpose]()
+        for bill in self._bills:
+            for key, worst in bill.at_worst.items():
+                wallet = _wallet(bill, *key)
+                no = self._granting.room(posting, wallet, given[wallet] + worst)
+                if no is not Refusal.CREATED:
+                    raise Unpaid(bill.claim_id, no)
+            for payment in bill.payments:
+                if payment.kind in TO_WALLETS:
+                    given[_wallet(bill, payment.person, payment.asset)] += payment.amount
+
+
+def _wallet(bill: Bill, person: int, asset: str) -> Purpose:
+    return Purpose(person, bill.entry.budgets[asset].asset_id)
 
 
 class _Line(NamedTuple):

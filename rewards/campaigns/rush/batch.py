@@ -278,7 +278,7 @@ class _Batch:
         yes = {i: case for i, case in cases.items() if isinstance(case.decision, Grant)}
         claim_ids = {self._read.claim_ids[i]: i for i in yes}
         bills = [
-            Bill(case.entry, claim_id, case.decision.payments)
+            Bill(case.entry, claim_id, case.decision.payments, case.decision.at_worst)
             for claim_id, case in zip(claim_ids, yes.values(), strict=True)
             if isinstance(case.decision, Grant)
         ]

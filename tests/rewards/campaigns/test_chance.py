@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from contextlib import suppress
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.problems import Refusal
-from rewards.campaigns import chance, publishing
+from rewards.campaigns import chance, deciding, publishing
 from rewards.campaigns.models import CampaignVersion
-from tests.rewards.campaigns.conftest import NOW, START, World, crowd
+from tests.rewards.campaigns.conftest import NOW, START, World, crowd, everything
+from tests.rewards.campaigns.test_rush import claimed, says, wish
+from wallet.models import Account, Asset
+from wallet.problems import LedgerRefusal
 
 DAY = timedelta(days=1)
 DRAW = [{"is": "chance", "outcomes": [
@@ -93,3 +98,58 @@ def test_arms_of_a_test_are_stable_and_follow_their_shares() -> None:
     assert arms == [chance.arm_of("C", person, [3, 1]) for person in range(4_000)]
     assert abs(sum(arms) - 1_000) < 140
     assert arms != [chance.arm_of("D", person, [3, 1]) for person in range(4_000)]
+
+
+def gems_or_a_point(world: World) -> None:
+    """A draw of a gem, or a point, which Ann's wallet cannot take, or nothing."""
+    Asset.objects.create(code="GEMS", name="Gems", kind=Asset.Kind.POINTS)
+    world.campaign("FULL")
+    world.claim(world.ann, "FULL")
+    Account.objects.filter(owner=world.ann, asset=world.points).update(ceiling=10)
+    point, gems = ({"is": "points", "asset": asset, "amount": amount}
+                   for asset, amount in (("POINTS", 1), ("GEMS", 1)))  # fmt: skip
+    outcomes = [{"weight": 2, "title": "A point", "effects": [point]},
+                {"weight": 1, "title": "A gem", "effects": [gems]},
+                {"weight": 1, "title": "Nothing", "effects": []}]  # fmt: skip
+    world.campaign(
+        effects=[{"is": "chance", "outcomes": outcomes}], budgets={"POINTS": 1_000, "GEMS": 1_000}
+    )
+
+
+def test_nobody_draws_who_could_not_take_every_outcome(world: World) -> None:
+    gems_or_a_point(world)
+    before = everything()
+    for number in range(100):
+        with pytest.raises(LedgerRefusal) as refused:
+            world.claim(world.ann, request=UUID(int=number))
+        assert refused.value.code == "ceiling_exceeded"
+    together = [claimed(wish(world.ann, request=UUID(int=number))) for number in range(100, 120)]
+    assert {says(told) for [told] in together} == {"ceiling_exceeded"}
+    assert everything() == before
+    assert world.says(world.ben) == "granted"
+
+
+def test_control_without_room_for_all_outcomes_whoever_asks_again_gets_the_dear_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deciding, "_at_worst", lambda *_: {})
+    gems_or_a_point(world)
+    told = set()
+    for number in range(100):
+        with suppress(LedgerRefusal):
+            made = world.claim(world.ann, request=UUID(int=number)).claim
+            told.add(made and made.drawn[0]["title"])
+    assert told == {"A gem", "Nothing"}
+
+
+def test_each_draw_of_a_batch_needs_room_beside_those_before_it(world: World) -> None:
+    world.campaign("FULL")
+    world.claim(world.ann, "FULL")
+    wallet = Account.objects.filter(owner=world.ann, asset=world.points)
+    wallet.update(ceiling=10 + 30 + 7)
+    ten = {"weight": 1, "effects": [{"is": "points", "asset": "POINTS", "amount": 10}]}
+    sure = [{"is": "chance", "outcomes": [ten, ten]}]
+    world.campaign(effects=sure)
+    told = claimed(*(wish(world.ann) for _ in range(5)))
+    assert [says(each) for each in told] == ["granted"] * 3
+    assert [says(each) for each in claimed(wish(world.ann))] == ["ceiling_exceeded"]
