@@ -19,15 +19,16 @@ from rewards.campaigns.terms import Cashback, Discount, arms, every_plain
 
 MOST_VISITS = 40_000
 WEEK = timedelta(days=7)
-# When people came: their claims, refusals and orders.
+# When people came: their claims, refusals and orders. Of merged accounts the one goes on.
 VISITS = """
-SELECT person, at, channel, order_key FROM (
+SELECT coalesce(m.new, person), at, channel, order_key FROM (
     SELECT owner_id AS person, at, channel, order_key FROM campaigns_claim WHERE at >= %(since)s
     UNION ALL
     SELECT owner_id, at, channel, order_key FROM campaigns_claimrefusal WHERE at >= %(since)s
     UNION ALL
     SELECT person_id, at, '', key FROM campaigns_activity
      WHERE at >= %(since)s AND amount IS NOT NULL) AS visit
+  LEFT JOIN campaigns_mergedperson AS m ON m.old = visit.person
  WHERE at < %(now)s ORDER BY at, person LIMIT %(most)s
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -11,9 +12,11 @@ from django.db import IntegrityError, connection, transaction
 
 from edge.problems import Refusal
 from rewards.campaigns import counting, people, reversing
-from rewards.campaigns.models import Counted, MergedPerson
+from rewards.campaigns.crowds import from_history
+from rewards.campaigns.directory import version_of
+from rewards.campaigns.models import CampaignVersion, Counted, MergedPerson
 from rewards.campaigns.verifying import verify
-from tests.rewards.campaigns.conftest import World, everything, make_world, refusals
+from tests.rewards.campaigns.conftest import NOW, World, everything, make_world, refusals
 from tests.rewards.campaigns.test_claiming import BOTH_SIDES
 from tests.rewards.campaigns.test_rush import claimed, says, wish
 
@@ -76,6 +79,16 @@ def test_a_referral_by_the_old_account_is_none_the_other_way_round(world: World)
     assert world.says(world.ann, referrer="marla") == "granted"
     merge(world)
     assert world.says(world.marla, referrer="ben") == "self_referral"
+
+
+@pytest.mark.django_db
+def test_a_crowd_out_of_history_comes_as_who_goes_on(world: World) -> None:
+    world.campaign()
+    world.claim(world.ann)
+    merge(world)
+    version = version_of(CampaignVersion.objects.get(), "WELCOME")
+    [visit] = from_history(version, days=30, people=10, now=NOW + timedelta(days=1))
+    assert (visit.facts.person, visit.facts.is_merged) == (world.ben.pk, False)
 
 
 @pytest.mark.django_db
