@@ -22,6 +22,7 @@ from edge.fields import (
     checked_query,
 )
 from edge.idempotency import REPLAYED, claim_of, idempotent
+from edge.idempotency_keys import KeyInvalid, KeyMissing, KeyReused
 from rewards.api.permissions import OWN_VOUCHERS, SupportOnly, person
 from rewards.api.protection import RefundOut
 from rewards.disputes import actions
@@ -131,7 +132,9 @@ class DisputeReveal(APIView):
         request=DisputeIn,
         responses=answers(
             {201: DisputeOut},
-            *WRITES[:2],
+            KeyMissing(),
+            KeyInvalid(),
+            KeyReused(),
             RevealUnknown(),
             EvidenceMissing(),
             *(DisputeRefused(fault) for fault in Fault),

@@ -17,6 +17,8 @@ from rewards.campaigns.models import Campaign, Claim, MergedPerson
 from rewards.campaigns.problems import ClaimReversed, ClaimUnknown
 from rewards.campaigns.publishing import checked_reason
 
+HOLD = "SELECT id, state FROM campaigns_campaign WHERE id = %s FOR SHARE"
+
 
 def reverse(
     claim_id: int, *, actor: User | None, reason: str
@@ -69,9 +71,6 @@ def reverse(
 def _held(campaign_id: int) -> Campaign:
     """Keep a campaign from ending until the transaction does, as claims do."""
     return Campaign.objects.raw(HOLD, [campaign_id])[0]
-
-
-HOLD = "SELECT id, state FROM campaigns_campaign WHERE id = %s FOR SHARE"
 
 
 def _counted_now(counters: list[Counter]) -> list[Counter]:

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from edge import audit
+from edge.idempotency_keys import KeyReused
 from edge.problems import Refusal
 from rewards import units
 from rewards.actions import checked_reason
@@ -67,26 +68,31 @@ def open_dispute(
 ) -> Opened:
     """Say that a revealed code did not work: freezes the issuer's money and asks the issuer.
 
-    The code can no longer be used with us. `request` names the dispute for ever. Raises
-    `RevealUnknown`, `EvidenceMissing`, or `DisputeRefused` with the reason; then nothing moved.
+    The code can no longer be used with us. `request` names the dispute for ever; with other words
+    it is refused (`KeyReused`). Raises `RevealUnknown`, `EvidenceMissing`, or `DisputeRefused`
+    with the reason; then nothing moved.
     """
-    if earlier := _earlier(holder, request):
-        return Opened(earlier, is_replay=True)
     evidence = _text(evidence)
+    said = (reveal_id, problem, evidence)
+    if earlier := _earlier(holder, request, said):
+        return Opened(earlier, is_replay=True)
     moment = now or timezone.now()
     try:
         with transaction.atomic():
             made = _open(reveal_id, holder, problem, evidence, request, moment, ip)
     except (IntegrityError, Refusal):
         # The same request was at work at the same time and won; ours was undone.
-        if earlier := _earlier(holder, request):
+        if earlier := _earlier(holder, request, said):
             return Opened(earlier, is_replay=True)
         raise
     return Opened(made)
 
 
-def _earlier(holder: User, request: UUID) -> Dispute | None:
-    return Dispute.objects.with_story().filter(request=request, holder=holder).first()
+def _earlier(holder: User, request: UUID, said: tuple[int, str, str]) -> Dispute | None:
+    found = Dispute.objects.with_story().filter(request=request, holder=holder).first()
+    if found is not None and (found.cover_id, found.problem, found.evidence) != said:
+        raise KeyReused
+    return found
 
 
 def _text(words: str) -> str:

@@ -104,7 +104,7 @@ def give(
     try:
         with transaction.atomic():
             return _given(gift, series, giver, receiver, request, now), False
-    except IntegrityError:
+    except (IntegrityError, Refusal):
         # The same request was at work at the same time and won; ours was undone.
         if earlier := _earlier(gift, giver, request):
             return earlier, True

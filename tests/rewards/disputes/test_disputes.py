@@ -218,6 +218,7 @@ def test_the_same_request_is_one_dispute(court: Court) -> None:
     first = actions.open_dispute(**wish)  # type: ignore[arg-type]
     again = actions.open_dispute(**wish)  # type: ignore[arg-type]
     assert (again.is_replay, again.dispute.pk) == (True, first.dispute.pk)
+    refused("idempotency_key_reused", actions.open_dispute, **wish | {"evidence": EVIDENCE[::-1]})
     refused("already_disputed", court.dispute, found)
 
 
