@@ -25,5 +25,9 @@ class AccountAdapter(DefaultAccountAdapter):
         cleaned: str = super().clean_email(email)
         return cleaned
 
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        """Count wrong passwords by account alone: allauth's own key has whatever Host is named."""
+        return str(credentials.get("email", credentials.get("username", ""))).lower()
+
     def get_client_ip(self, request: HttpRequest) -> str:
         return client_ip(request)

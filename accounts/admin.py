@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
@@ -90,6 +92,14 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
         if not _is_superuser(request):
             raise PermissionDenied
         return super().user_change_password(request, id, form_url)
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        """Write what was changed and nothing else: somebody may be shut out meanwhile."""
+        if not change:
+            super().save_model(request, obj, form, change)
+            return
+        columns = {field.name for field in User._meta.concrete_fields}
+        obj.save(update_fields=columns.intersection(form.changed_data))
 
     def save_related(self, request: HttpRequest, form: Form, formsets: Any, change: bool) -> None:
         """Save the roles too, then write down what was changed."""
@@ -215,8 +225,10 @@ class ApiKeyAdmin(ReadOnlyAdmin):
         )
 
 
-# Roles are made by migrations, and what they may do is code: there is nothing to edit.
-admin.site.unregister(Group)
+# Roles are made by migrations, and what they may do is code: there is nothing to edit. Addresses
+# and second factors open an account: who could add the one, or read the other, could be anybody.
+for _model in (Group, EmailAddress, Authenticator):
+    admin.site.unregister(_model)
 
 
 def _is_superuser(request: HttpRequest) -> bool:

@@ -42,7 +42,6 @@ PERMISSIONS: dict[Role, tuple[str, ...]] = {
     ),
     Role.OPERATOR: (
         "accounts.*",
-        "account.*",
         "jobs.*",
         "live.*",
         "sequencer.*",
@@ -53,6 +52,12 @@ PERMISSIONS: dict[Role, tuple[str, ...]] = {
 }
 
 
+PERSONAL = ("account.", "mfa.", "sessions.")
+"""People's addresses, second factors and sessions: theirs alone, whatever a role may see."""
+
+
 def may(role: Role, permission: str) -> bool:
     """Say whether a role has a permission, such as `wallet.view_account`."""
+    if permission.startswith(PERSONAL):
+        return False
     return any(fnmatchcase(permission, pattern) for pattern in PERMISSIONS[role])

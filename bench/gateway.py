@@ -41,6 +41,8 @@ REQUESTS = 4_000
 STEADY_PER_S = 3_000
 SECONDS = 10.0
 OVERLOAD_S = 20.0
+CROWD_PER_S = 30_000
+"""Five times what is wanted of the gateway, whatever it holds: a crowd that can be compared."""
 RECOVERY_S = 2.0
 CONNECTIONS = 160
 """For the capacity: less than the gateway lets in or wait, so that nobody is refused."""
@@ -140,10 +142,11 @@ def measure() -> dict[str, float]:
         steady = served.load(served.orders, f"{STEADY_PER_S}x{SECONDS}")
         batches = served.load(served.batches, f"0x{SECONDS}", connections=BATCH_CONNECTIONS)
         overload = overloaded(served, capacity["phases"][0]["done_per_s"])
+        crowd = served.load(served.orders, f"{CROWD_PER_S}x{SECONDS}", connections=CROWD)
         refusal_us = refusal_cost_us(served)
     finally:
         guard.close()
-    [full], [even] = capacity["phases"], steady["phases"]
+    [full], [even], [swamped] = (each["phases"] for each in (capacity, steady, crowd))
     return {
         "gateway.drf_baseline_per_s": baseline,
         "gateway.durable_orders_per_s": full["done_per_s"],
@@ -155,6 +158,8 @@ def measure() -> dict[str, float]:
         "gateway.batch_orders_per_s": batches["phases"][0]["done_per_s"] * BATCH,
         "gateway.batch_p99_ms": batches["phases"][0]["p99_ms"],
         **overload,
+        f"gateway.done_per_s_at_{CROWD_PER_S}_per_s": swamped["done_per_s"],
+        f"gateway.p99_ms_at_{CROWD_PER_S}_per_s": swamped["p99_ms"],
         "gateway.cpu_us_an_order": capacity["cpu_us_each"]["gateway"],
         "gateway.refusal_cpu_us": refusal_us,
     }

@@ -58,7 +58,10 @@ if PUBLIC_URL:
     ALLOWED_HOSTS.append(urlsplit(PUBLIC_URL).hostname or "")
     CSRF_TRUSTED_ORIGINS.append(PUBLIC_URL.rstrip("/"))
 TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", default=1)
-"""How many of our own proxies stand in front; the first is Caddy."""
+"""How many of our own proxies stand in front; the last is Caddy, which hears of the others only
+from addresses in `TRUSTED_PROXIES` (config/supervisor/front.py)."""
+if TRUSTED_PROXY_COUNT > 1 and not env.str("TRUSTED_PROXIES", default=""):
+    raise ImproperlyConfigured("TRUSTED_PROXY_COUNT above 1 needs TRUSTED_PROXIES")
 
 INSTALLED_APPS = [
     "config",
@@ -254,7 +257,7 @@ ACCOUNT_SESSION_REMEMBER = True
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 
 # Without a mail server, letters land as files in var/mail.
-vars().update(env.email_url("EMAIL_URL", default="filemail://"))
+vars().update(env.email_url_config(env.str("EMAIL_URL", default="") or "filemail://"))
 if not env.str("EMAIL_URL", default=""):
     EMAIL_FILE_PATH = VAR_DIR / "mail"
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Scrip <scrip@localhost>")

@@ -63,13 +63,13 @@ class Drafts:
         listing = self._listing(request)
         order_id = _order_id(request.path_values["order_id"])
         change = read_amendment(request.body, listing.market_id, order_id)
-        return Draft(AMEND, listing.shard, encode(change))
+        return Draft(AMEND, listing.shard, encode(change), is_repeatable=False)
 
     def amend_by_client_id(self, request: Request) -> Draft:
         listing = self._listing(request)
         name = _client_order_id(request.path_values["client_order_id"])
         change = read_amendment(request.body, listing.market_id, client_order_id=name)
-        return Draft(AMEND, listing.shard, encode(change))
+        return Draft(AMEND, listing.shard, encode(change), is_repeatable=False)
 
     def cancel(self, request: Request) -> Draft:
         listing = self._listing(request)
@@ -103,7 +103,7 @@ class Drafts:
         change = read_named_amendment(request.body, listing.market_id)
         if change.order_id > LARGEST_ID:
             raise UnknownOrder
-        return Draft(AMEND, listing.shard, encode(change))
+        return Draft(AMEND, listing.shard, encode(change), is_repeatable=False)
 
     def _listing(self, request: Request) -> Listing:
         return self._directory.find(request.path_values["market"])

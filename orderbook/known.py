@@ -10,7 +10,15 @@ from edge.postgres import array, uuid_array
 from orderbook.instructions import Place, SelfTrade, Side, TimeInForce
 from orderbook.memory import Memory
 from orderbook.outcome import Outcome
-from orderbook.plans import NAMED, AmendPlan, CancelAllPlan, CancelPlan, PlacePlan, Plan
+from orderbook.plans import (
+    FIRST_REMEMBERED,
+    NAMED,
+    AmendPlan,
+    CancelAllPlan,
+    CancelPlan,
+    PlacePlan,
+    Plan,
+)
 from orderbook.rows import NewOrder, OrderChange, StoredOrder
 from sequencer.commands import Answer
 
@@ -135,6 +143,8 @@ class Known:
         if isinstance(plan, PlacePlan):
             if plan.digest in self._claimed:
                 return True
+            if plan.rule and plan.rule < FIRST_REMEMBERED:
+                return False  # it is refused, and uses no name up
             self._claimed[plan.digest] = plan.order_id
             self._placed[plan.order_id] = plan.order
             if plan.guard is not None:

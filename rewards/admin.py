@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.db.models import F, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
@@ -207,6 +208,9 @@ class SeriesAdmin(ModelAdmin):
 
         @csrf_exempt  # `admin_view` checks the token itself, after the line below
         def prepared(request: HttpRequest, series_id: int) -> HttpResponse:
+            if not self.admin_site.has_permission(request):
+                # Before the token is looked for: nobody waits for a stranger's file.
+                return redirect_to_login(request.get_full_path(), reverse("admin:login"))
             take_uploads_to_disk(request)
             answer: HttpResponse = protected(request, series_id)
             return answer

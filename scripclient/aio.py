@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from itertools import count
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -293,7 +294,7 @@ class AsyncScrip:
 
     async def send(self, call: Call[T]) -> T:
         """Ask, and ask again where nothing can go wrong by it: all writes carry a key."""
-        for attempt in range(1, answers.TRIES + 1):
+        for attempt in count(1):
             try:
                 response = await self._http.request(
                     call.method,
@@ -303,11 +304,11 @@ class AsyncScrip:
                     headers=call.headers,
                 )
             except httpx.TransportError:
-                if attempt == answers.TRIES:
+                if attempt >= answers.TRIES or not call.is_repeatable:
                     raise
                 await asyncio.sleep(answers.pause_s(attempt))
                 continue
-            if answers.is_settled(response, attempt):
+            if answers.is_settled(response, attempt, is_repeatable=call.is_repeatable):
                 return answers.read(response)  # type: ignore[no-any-return]
             await asyncio.sleep(answers.pause_s(attempt, response))
         raise AssertionError("unreachable")

@@ -12,6 +12,9 @@ TRIES = 5
 TIMEOUT_S = 10.0
 LONGEST_PAUSE_S = 5.0
 RETRIED_STATUSES = frozenset({429, 502, 503, 504})
+UNDER_WAY = "idempotency_key_in_use"
+UNDER_WAY_TRIES = 45
+"""The first request with this key is still at work. It is waited for longer than it may take."""
 
 
 class Refused(Exception):
@@ -24,9 +27,17 @@ class Refused(Exception):
         super().__init__(f"{self.code}: {problem.get('detail') or problem.get('title', '')}")
 
 
-def is_settled(response: httpx.Response, attempt: int) -> bool:
-    """Whether this answer is final, or the same question may have a better one later."""
-    return response.status_code not in RETRIED_STATUSES or attempt == TRIES
+def is_settled(response: httpx.Response, attempt: int, *, is_repeatable: bool = True) -> bool:
+    """Whether this answer is final, or the same question may have a better one later.
+
+    What is not repeatable and may have been done is for whoever asked to look at.
+    """
+    may_be_done = response.status_code in {502, 504} or "outcome_unknown" in response.text
+    if may_be_done and not is_repeatable:
+        return True
+    if response.status_code == 409 and UNDER_WAY in response.text:
+        return attempt >= UNDER_WAY_TRIES
+    return response.status_code not in RETRIED_STATUSES or attempt >= TRIES
 
 
 def pause_s(attempt: int, response: httpx.Response | None = None) -> float:

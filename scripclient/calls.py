@@ -16,13 +16,17 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True)
 class Call(Generic[Answer]):
-    """One request. It may be sent again: reads change nothing, and writes carry a key."""
+    """One request. It may be sent again: reads change nothing, and writes carry a key.
+
+    Unless it says otherwise: what asks for so much more to wait may have been done, and traded.
+    """
 
     method: str
     path: str
     query: Mapping[str, Any] = field(default_factory=dict)
     body: Mapping[str, Any] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    is_repeatable: bool = True
 
 
 @dataclass(frozen=True)
@@ -105,20 +109,27 @@ def place_order(
 
 
 def amend_order(code: str, order_id: str, **change: int | None) -> Call[types.AmendedOrder]:
-    return Call("PATCH", f"/markets/{code}/orders/{order_id}/", body=_given(**change))
+    return _amendment(f"/markets/{code}/orders/{order_id}/", change)
 
 
 def amend_by_client_id(
     code: str, client_order_id: str, **change: int | None
 ) -> Call[types.AmendedOrder]:
-    path = f"/markets/{code}/orders/by-client-id/{_segment(client_order_id)}/"
-    return Call("PATCH", path, body=_given(**change))
+    return _amendment(f"/markets/{code}/orders/by-client-id/{_segment(client_order_id)}/", change)
+
+
+def _amendment(path: str, change: Mapping[str, int | None]) -> Call[types.AmendedOrder]:
+    body = _given(**change)
+    return Call("PATCH", path, body=body, is_repeatable="remaining_quantity" not in body)
 
 
 def send_batch(code: str, commands: Sequence[Mapping[str, Any]]) -> Call[types.Json]:
     """Give each new order a name first, so that the whole batch may be sent again."""
     return Call(
-        "POST", f"/markets/{code}/orders/batch/", body={"commands": [_named(c) for c in commands]}
+        "POST",
+        f"/markets/{code}/orders/batch/",
+        body={"commands": [_named(c) for c in commands]},
+        is_repeatable=not any("remaining_quantity" in c.get("amend", {}) for c in commands),
     )
 
 

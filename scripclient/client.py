@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -288,7 +289,7 @@ class Scrip:
 
     def send(self, call: Call[T]) -> T:
         """Ask, and ask again where nothing can go wrong by it: all writes carry a key."""
-        for attempt in range(1, answers.TRIES + 1):
+        for attempt in count(1):
             try:
                 response = self._http.request(
                     call.method,
@@ -298,11 +299,11 @@ class Scrip:
                     headers=call.headers,
                 )
             except httpx.TransportError:
-                if attempt == answers.TRIES:
+                if attempt >= answers.TRIES or not call.is_repeatable:
                     raise
                 time.sleep(answers.pause_s(attempt))
                 continue
-            if answers.is_settled(response, attempt):
+            if answers.is_settled(response, attempt, is_repeatable=call.is_repeatable):
                 return answers.read(response)  # type: ignore[no-any-return]
             time.sleep(answers.pause_s(attempt, response))
         raise AssertionError("unreachable")

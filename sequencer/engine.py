@@ -176,6 +176,7 @@ class Engines:
         self._active: RoomEngine | None = None
         self._due: RoomEngine | None = None
         self._had_its_turn = False
+        self._has_run_none = False
 
     def load(self) -> None:
         for engine in self._engines:
@@ -189,7 +190,10 @@ class Engines:
         return min((engine.wait_s(longest_s) for engine in self._engines), default=longest_s)
 
     def did_upkeep(self) -> bool:
-        return self._active is not None and self._active.did_upkeep()
+        """Say so too where an engine had its turn without commands: none of them is to blame."""
+        if self._active is None:
+            return False
+        return self._has_run_none or self._active.did_upkeep()
 
     def execute(self, commands: Sequence[Command], /) -> list[Answer]:
         due, self._due = self._due, None
@@ -200,6 +204,7 @@ class Engines:
         else:
             self._had_its_turn = False
         self._active = engine
+        self._has_run_none = not commands
         if not commands:
             return engine.execute([]) if engine else []
         run = list(takewhile(lambda command: self._engine_of(command) is engine, commands))

@@ -72,11 +72,16 @@ class Request:
 
 
 class Draft(NamedTuple):
-    """What a route makes of a request: which engine, which shard, and the command's body."""
+    """What a route makes of a request: which engine, which shard, and the command's body.
+
+    `is_repeatable`: done twice, it does no more than once. Else it is sent once, and where nothing
+    is heard of it, whoever asked has to look.
+    """
 
     kind: str
     shard: int
     body: bytes
+    is_repeatable: bool = True
 
 
 DraftOf = Callable[[Request], Draft]

@@ -84,8 +84,11 @@ class CommandSender(AbstractAsyncContextManager["CommandSender"], Protocol):
     def check(self, shard: int, /) -> None:
         """Refuse if a command for this shard would be refused just now."""
 
-    def submit(self, command: Command, on_end: OnEnd, /) -> None:
-        """Put a command on its way. `on_end` is called once, with its answer or a `Refusal`."""
+    def submit(self, command: Command, on_end: OnEnd, /, *, is_repeatable: bool = True) -> None:
+        """Put a command on its way. `on_end` is called once, with its answer or a `Refusal`.
+
+        One that is not repeatable is sent once: where it may be lost, its outcome is unknown.
+        """
 
 
 OnEnd = Callable[[Answer | Refusal], None]
@@ -94,13 +97,16 @@ OnEnd = Callable[[Answer | Refusal], None]
 class _Pending:
     """A command without its answer yet."""
 
-    __slots__ = ("encoded", "is_resent", "on_end", "sent_at", "shard")
+    __slots__ = ("encoded", "is_repeatable", "is_resent", "on_end", "sent_at", "shard")
 
-    def __init__(self, shard: int, encoded: bytes, *, sent_at: float, on_end: OnEnd) -> None:
+    def __init__(
+        self, shard: int, encoded: bytes, *, sent_at: float, on_end: OnEnd, is_repeatable: bool
+    ) -> None:
         self.shard = shard
         self.encoded = encoded
         self.sent_at = sent_at
         self.on_end = on_end
+        self.is_repeatable = is_repeatable
         self.is_resent = False
 
 
@@ -187,7 +193,7 @@ class RedisCommandSender:
         self.submit(command, end)
         return future
 
-    def submit(self, command: Command, on_end: OnEnd, /) -> None:
+    def submit(self, command: Command, on_end: OnEnd, /, *, is_repeatable: bool = True) -> None:
         """Put a command on its way; the caller has asked `check` whether it may.
 
         `on_end` is called once, on the event loop, never from within this call.
@@ -195,7 +201,11 @@ class RedisCommandSender:
         loop = asyncio.get_running_loop()
         encoded = encode_command(command)
         self._pending[command.id] = _Pending(
-            command.shard, encoded, sent_at=loop.time(), on_end=on_end
+            command.shard,
+            encoded,
+            sent_at=loop.time(),
+            on_end=on_end,
+            is_repeatable=is_repeatable,
         )
         self._waiting[command.shard].append(command.id)
         if not self._flush_is_due:
@@ -212,8 +222,10 @@ class RedisCommandSender:
 
     def _append(self, shard: int) -> None:
         """Send what waits for a shard as one entry; ask the stream's length now and then."""
+        if self._wire is None:
+            return
         ids = self._next_entry(shard)
-        if not ids or self._wire is None:
+        if not ids:
             return
         self._appending[shard] = asyncio.get_running_loop().time()
         entry = join([self._pending[command_id].encoded for command_id in ids])
@@ -304,11 +316,18 @@ class RedisCommandSender:
             logger.warning("the connection to Redis is lost")
 
     def _resend(self) -> None:
-        """Send everything pending again on a new connection, in its first order."""
+        """Send everything pending again on a new connection, in its first order.
+
+        What may not be sent twice and was sent has to be looked for by whoever asked.
+        """
+        unsent = {command_id for ids in self._waiting.values() for command_id in ids}
         self._appending.clear()
         self._waiting.clear()
         self._backlog.clear()
-        for command_id, pending in self._pending.items():
+        for command_id, pending in list(self._pending.items()):
+            if command_id not in unsent and not pending.is_repeatable:
+                self._fail(command_id)
+                continue
             pending.is_resent = True
             self._waiting[pending.shard].append(command_id)
         self._flush()
@@ -339,7 +358,7 @@ class RedisCommandSender:
         for command_id, pending in self._pending.items():
             if now - pending.sent_at < self._resend_after_s:
                 break
-            if not pending.is_resent:
+            if pending.is_repeatable and not pending.is_resent:
                 pending.is_resent = True
                 self._waiting[pending.shard].append(command_id)
         self._flush()

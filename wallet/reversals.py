@@ -93,7 +93,7 @@ def request_reversal(
         raise NotReversible("It is a part of a trade: the trade is busted as a whole.")
     if transfer.reverses_id is not None:
         raise NotReversible("It is a reversal itself; post a new transfer instead.")
-    if _was_undone(transfer_id):
+    if was_undone(transfer_id):
         raise ReversalExists("It was reversed or taken back.")
     request = _insert(transfer_id, actor, reason)
     _audit("request_reversal", request, actor, reason, ip)
@@ -161,7 +161,8 @@ def _reference(transfer_id: int) -> str:
     return f"reversal:{transfer_id}"
 
 
-def _was_undone(transfer_id: int) -> bool:
+def was_undone(transfer_id: int) -> bool:
+    """Say whether a transfer was reversed, or taken back."""
     digest = UUID(bytes=digest_of(_reference(transfer_id)))
     return Reference.objects.filter(digest=digest, refusal=0).exists()
 

@@ -15,6 +15,11 @@ GATEWAY_PATHS = (
     r"/waiting/[^/]+/",
 )
 """The hot path, as regular expressions of whole paths. Everything else goes to the web."""
+FILE_PATHS = (
+    r"/admin/rewards/series/[0-9]+/import/",
+    r"/api/v1/series/[^/]+/imports/",
+)
+"""Where files come in; nowhere else is more taken than we read ahead."""
 
 UNAVAILABLE = Unavailable()
 TOO_LARGE = Refusal(code="body_too_large", title="The request body is too large", status=413)
@@ -40,6 +45,9 @@ TEMPLATE = """\
 			idle 2m
 		}
 		max_header_size 16KB
+		# Whose word is taken for where a request came from, and how: a balancer in front of us.
+		# By default nobody's: the address is one that no machine has.
+		trusted_proxies static {$TRUSTED_PROXIES:192.0.2.1/32}
 	}
 }
 
@@ -63,9 +71,15 @@ TEMPLATE = """\
 
 @site@ {
 	@bind@
-	# Files come as forms; of all else we read ahead as much as may come at all.
-	@file header Content-Type multipart/form-data*
-	@other not header Content-Type multipart/form-data*
+	# Files come as forms, to few addresses; of all else we read ahead as much as may come at all.
+	@file {
+		header Content-Type multipart/form-data*
+		path_regexp ^(@file_paths@)$
+	}
+	@other not {
+		header Content-Type multipart/form-data*
+		path_regexp ^(@file_paths@)$
+	}
 	request_body @file {
 		max_size 256MB
 	}
@@ -116,6 +130,7 @@ def caddyfile(
         "bind": f"bind {bind}" if bind else "",
         "gateway_paths": "|".join(GATEWAY_PATHS),
         "claim_path": CLAIM_PATH,
+        "file_paths": "|".join(FILE_PATHS),
         "gateway_upstream": gateway_upstream,
         "web_upstream": web_upstream,
         "unavailable": answer(UNAVAILABLE).body.decode(),

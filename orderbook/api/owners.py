@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db.models import QuerySet
@@ -26,7 +27,6 @@ from orderbook.market_data.owners import (
 )
 from orderbook.models import Fill, Market, Order, OwnEvent
 
-MARKETS_AT_MOST = 1000
 READ_ORDERS = HasScope.of(read="orders:read")
 
 
@@ -35,21 +35,26 @@ def _person_id(request: Request) -> int:
     return request.user.pk
 
 
-def _markets_by_id() -> dict[int, Market]:
-    return {
-        market.pk: market
-        for market in Market.objects.select_related("base_asset", "quote_asset")[:MARKETS_AT_MOST]
-    }
+def _markets_of(rows: Iterable[Any]) -> dict[int, Market]:
+    """The markets that these orders, fills or events speak of."""
+    named = {row.market_id for row in rows} - {None, 0}
+    return Market.objects.select_related("base_asset", "quote_asset").in_bulk(named)
 
 
 class _Listed(ListAPIView[Any]):
     """A list whose rows speak of markets."""
 
     permission_classes = (READ_ORDERS,)
+    _page: Sequence[Any] = ()
+
+    def paginate_queryset(self, queryset: Any) -> Any:
+        page = super().paginate_queryset(queryset)
+        self._page = page or ()
+        return page
 
     def get_serializer_context(self) -> dict[str, Any]:
         context = dict(super().get_serializer_context())
-        return {**context, "markets": _markets_by_id(), "user_id": self.request.user.pk}
+        return {**context, "markets": _markets_of(self._page), "user_id": self.request.user.pk}
 
 
 class Orders(_Listed):
@@ -76,7 +81,7 @@ class OneOrder(APIView):
         order = Order.objects.of(_person_id(request)).filter(pk=order_id).first()
         if order is None:
             raise Http404
-        return Response(OrderOut(order, context={"markets": _markets_by_id()}).data)
+        return Response(OrderOut(order, context={"markets": _markets_of([order])}).data)
 
 
 class OneOrderByName(APIView):
@@ -89,7 +94,7 @@ class OneOrderByName(APIView):
         order = own_order_named(_person_id(request), client_order_id)
         if order is None:
             raise Http404
-        return Response(OrderOut(order, context={"markets": _markets_by_id()}).data)
+        return Response(OrderOut(order, context={"markets": _markets_of([order])}).data)
 
 
 class OwnEvents(_Listed):

@@ -97,7 +97,7 @@ def step(bulk: BulkJob) -> Step:
     most = min(CODES_PER_STEP, total - bulk.done, money.available(accounts.treasury))
     taken = _taken(bulk, most) if most > 0 else 0
     bulk.done += taken
-    is_last = taken < CODES_PER_STEP or bulk.done >= total
+    is_last = not taken or bulk.done >= total
     if taken:
         name = f"export:{bulk.pk}:{bulk.done}"
         redeemed = units.redeemed_account(bulk.series.asset_id, bulk.pk)
@@ -115,14 +115,17 @@ def step(bulk: BulkJob) -> Step:
 
 
 def _taken(bulk: BulkJob, most: int) -> int:
-    """Take codes, say how many: those that nobody holds, then what others held and left free."""
-    now, count = timezone.now(), 0
+    """Take codes, say how many: those that nobody holds, or one that somebody held and left free.
+
+    It waits for that one with none in hand, so that no two wait for each other. Where there is
+    one there may be more: the next step looks.
+    """
+    asked: dict[str, Any] = {"export": bulk.pk, "series": bulk.series_id, "now": timezone.now()}
     with connection.cursor() as cursor:
-        for statement in (TAKE_FREE, TAKE_WAITING):
-            if count < most:
-                asked: dict[str, Any] = {"export": bulk.pk, "series": bulk.series_id, "now": now}
-                cursor.execute(statement, asked | {"most": most - count})
-                count += cursor.rowcount
+        cursor.execute(TAKE_FREE, asked | {"most": most})
+        if not cursor.rowcount:
+            cursor.execute(TAKE_WAITING, asked | {"most": 1})
+        count: int = cursor.rowcount
     return count
 
 

@@ -8,7 +8,8 @@ one transaction, or nothing is.
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import datetime
 from itertools import islice
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts.models import User
+from edge.fields import format_time
 from jobs import Step
 from rewards import importing
 from rewards.bulk import actions, blocks
@@ -69,7 +71,11 @@ def step(bulk: BulkJob) -> Step:
         return _verdict(bulk, code_import)
     report, place = _restored(bulk), Place(**bulk.report.get("place", {}))
     _make_table(bulk, is_new=not place.offset)
-    rules = importing.rules_of(bulk.series, bulk.created_at)
+    series = bulk.series
+    rules = importing.rules_of(series, bulk.created_at)
+    # Of the first step: whoever moves it meanwhile means the codes of this file too.
+    default = bulk.report.get("expires_at", series.expires_at and format_time(series.expires_at))
+    rules = replace(rules, default_expires_at=default and datetime.fromisoformat(default))
     file: Any = blocks.KeptFile(bulk)
     rows = islice(read_codes(file, rules, report, place), ROWS_PER_STEP)
     salt = bytes.fromhex(bulk.parameters["salt"])
@@ -77,7 +83,7 @@ def step(bulk: BulkJob) -> Step:
     _keep_faults(code_import, report)
     bulk.done = place.offset
     bulk.report = _stored(report, place, bulk.report.get("staged", 0) + staged)
-    bulk.report["is_read"] = staged < ROWS_PER_STEP
+    bulk.report |= {"is_read": staged < ROWS_PER_STEP, "expires_at": default}
     bulk.save(update_fields=["report", "done"])
     return Step(done=bulk.done, total=bulk.total)
 
@@ -158,6 +164,7 @@ def _verdict(bulk: BulkJob, code_import: CodeImport) -> Step:
     series = Series.objects.with_assets().select_for_update(no_key=True, of=("self",))
     found = series.get(pk=bulk.series_id)
     now = timezone.now()
+    _follow_expiry(bulk, found)
     importing.find_duplicates(_table(bulk), found, report)
     importing.find_expired(_table(bulk), now, report)
     _keep_faults(code_import, report)
@@ -179,6 +186,19 @@ def _verdict(bulk: BulkJob, code_import: CodeImport) -> Step:
     bulk.report = {}
     actions.end(bulk, state, **told)
     return Step(done=bulk.done, total=bulk.total, is_last=True)
+
+
+def _follow_expiry(bulk: BulkJob, series: Series) -> None:
+    """Let codes that expire with their series do so still, where it was extended meanwhile."""
+    before = bulk.report.get("expires_at")
+    if before is None or series.expires_at is None:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {_table(bulk)} SET expires_at = %(now)s"
+            " WHERE expires_at = %(before)s AND expires_at < %(now)s",
+            {"now": series.expires_at, "before": datetime.fromisoformat(before)},
+        )
 
 
 def _begin_anew(bulk: BulkJob, code_import: CodeImport) -> Step:

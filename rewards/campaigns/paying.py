@@ -25,7 +25,7 @@ from wallet.models import Code
 from wallet.once import retried
 from wallet.points import Grant, Granting, GrantTakenBack, clawback_all
 from wallet.problems import LedgerRefusal
-from wallet.reversals import reversals_of
+from wallet.reversals import reversals_of, was_undone
 
 DISCOUNTS = "discounts"
 Row = dict[str, Any]
@@ -225,12 +225,15 @@ def take_back(
 
 
 def _reversals(rows: Iterable[Row]) -> list[Transfer]:
-    """Undo payments. Tier points count in a period: theirs, not the one they are undone in."""
+    """Undo payments. Tier points count in a period: theirs, not the one they are undone in.
+
+    What finance has undone by itself stays as it was undone.
+    """
     kinds = {int(row["transfer_id"]): row["kind"] for row in rows}
     now = timezone.now()
     return [
         replace(each, effective_at=written)
-        if kinds[id] == "tier_points" and (written := time_of(id)) <= now
+        if kinds[id] == "tier_points" and (written := time_of(id)) <= now and not was_undone(id)
         else each
         for id, each in zip(kinds, reversals_of(list(kinds)), strict=True)
     ]

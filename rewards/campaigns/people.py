@@ -98,7 +98,6 @@ def merge(*, old: User, new: User, actor: User | None, reason: str) -> None:
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute(MERGE_ALONE)
-            cursor.execute(HOLD_CAMPAIGNS)
         if MergedPerson.objects.filter(old__in=[old.pk, new.pk]).exists():
             raise AccountMerged
         own = SegmentMember.objects.filter(person=new).values("segment")
@@ -109,6 +108,8 @@ def merge(*, old: User, new: User, actor: User | None, reason: str) -> None:
         PersonAttribute.objects.filter(person=old).update(person=new)
         Activity.objects.filter(person=old).update(person=new)
         with connection.cursor() as cursor:
+            # Late, because every claim waits from here on: a history may be long.
+            cursor.execute(HOLD_CAMPAIGNS)
             cursor.execute(ADD_COUNTERS, {"old": old.pk, "new": new.pk})
         MergedPerson.objects.filter(new=old.pk).update(new=new.pk)
         MergedPerson.objects.create(old=old.pk, new=new.pk)

@@ -31,6 +31,14 @@ class RoomRefused(Refusal):
     status = 422
 
 
+class RoomStarted(Refusal):
+    """Who came before the start has a lot and goes first: another start would mix up the line."""
+
+    code = "waiting_room_started"
+    title = "The room has started: its start stays"
+    status = 409
+
+
 class RoomClosed(Refusal):
     """A closed room stays closed: open another, with a name of its own."""
 
@@ -61,11 +69,16 @@ def open_room(room: WaitingRoom, *, by: AbstractBaseUser | None, reason: str = "
 def change_room(
     name: str, *, by: AbstractBaseUser | None, reason: str, **terms: Any
 ) -> WaitingRoom:
-    """Change a room's terms, also while it runs. Gateways follow within a second."""
+    """Change a room's terms, also while it runs, but for its start once that has passed.
+
+    Gateways follow within a second. Raises `RoomRefused`, `RoomStarted`, `RoomClosed`.
+    """
     assert set(terms) <= set(TERMS)
     with transaction.atomic():
         room = _locked(name)
         before = _terms(room)
+        if terms.get("starts_at", room.starts_at) != room.starts_at <= timezone.now():
+            raise RoomStarted
         for term, value in terms.items():
             setattr(room, term, value)
         check_terms(room)

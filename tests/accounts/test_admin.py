@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.test import Client
 
@@ -195,3 +196,45 @@ def test_secret_is_nowhere_in_the_admin(boss: User) -> None:
     assert made.key.prefix in page
     assert made.token.split("_")[3] not in page
     assert bytes(made.key.digest).hex() not in page
+
+
+OURS = {
+    "accounts", "campaigns", "edge", "jobs", "live", "orderbook", "rewards", "sequencer", "wallet",
+    "django_celery_beat",
+}  # fmt: skip
+
+
+def test_every_page_of_the_admin_is_one_that_we_know() -> None:
+    """A library may bring pages of its own, as allauth does for addresses and second factors."""
+    assert {model._meta.app_label for model in admin.site._registry} <= OURS
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_no_role_reaches_addresses_or_second_factors(
+    role: Role, boss: User, person: Person
+) -> None:
+    worker = person("worker", is_staff=True)
+    worker.groups.add(Group.objects.get(name=role))
+    for place in ("account/emailaddress", "mfa/authenticator"):
+        assert signed_in(worker).get(f"/admin/{place}/").status_code == 404
+        assert signed_in(boss).get(f"/admin/{place}/").status_code == 404
+    for permission in ("account.add_emailaddress", "mfa.view_authenticator"):
+        assert not may(role, permission)
+
+
+def test_saving_a_person_leaves_alone_what_was_not_changed(
+    boss: User, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator shuts somebody out while a superuser has the page open."""
+    alice, client = person("alice"), signed_in(boss)
+    save = User.save
+
+    def save_later(user: User, *args: Any, **kwargs: Any) -> None:
+        User.objects.filter(pk=alice.pk).update(is_active=False)
+        save(user, *args, **kwargs)
+
+    monkeypatch.setattr(User, "save", save_later)
+    form = {"email": alice.email, "handle": "alice", "name": "Al"}
+    assert client.post(f"{PEOPLE}{alice.pk}/change/", form).status_code == 302
+    alice.refresh_from_db()
+    assert (alice.name, alice.is_active) == ("Al", False)

@@ -228,3 +228,17 @@ def test_roles_exist_and_superusers_have_them_all(person: Person) -> None:
     assert not clerk.works_in(Role.MARKETING)
     assert boss.works_in(Role.MARKETING)
     assert set(Group.objects.values_list("name", flat=True)) == set(Role)
+
+
+@pytest.mark.django_db
+def test_wrong_passwords_count_for_an_account_whatever_host_is_asked(client: Client) -> None:
+    told = [
+        client.post(
+            "/accounts/login/",
+            {"login": "alice@example.com", "password": f"wrong {number}"},
+            HTTP_HOST=f"testserver:{number + 1}",
+            HTTP_X_FORWARDED_FOR=f"203.0.113.{number}",
+        ).content.decode()
+        for number in range(8)
+    ]
+    assert "Too many failed" in told[-1]

@@ -8,6 +8,7 @@ from django.db import transaction
 from orderbook.actions import instruct, reschedule
 from orderbook.engine import MarketEngine
 from orderbook.models import Fill, Instruction, Market, Order, OrderState
+from tests.orderbook.traders import settled
 from tests.orderbook.venue import Venue
 from wallet.items import Status
 from wallet.models import Account, Hold, Transfer
@@ -358,3 +359,19 @@ def test_what_is_too_large_uses_no_name_up(venue: Venue) -> None:
     )
     assert (large["http"], fitting["http"]) == (422, 201)
     assert Order.objects.count() == 1
+
+
+@pytest.mark.parametrize("third", [("bea", "buy", 100), ("sam", "sell", 200)])
+def test_what_is_too_large_leaves_the_order_after_it_its_turn(
+    venue: Venue, third: tuple[str, str, int]
+) -> None:
+    """Of the same name, and before a third: all three in one batch."""
+    reschedule(venue.market.pk, reason="A test", actor=None, most_lots=10)
+    _, first, _ = venue.run(
+        venue.place("sam", "sell", 200, 50, cid="a"),
+        venue.place("sam", "sell", 200, 10, cid="a"),
+        venue.place(*third, 1),
+    )
+    settled(venue)
+    venue.run(venue.place("bea", "buy", 200, 5))
+    assert str(Fill.objects.get().maker_order_id) == first["order_id"]

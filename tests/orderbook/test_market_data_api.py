@@ -15,6 +15,7 @@ from orderbook.candles import INTERVALS
 from orderbook.models import BookChange, Market, OwnEvent
 from tests.orderbook.feed import Follower
 from tests.orderbook.venue import Venue
+from wallet.models import Asset
 
 pytestmark = pytest.mark.django_db
 
@@ -391,3 +392,17 @@ def test_own_events_that_are_gone_are_said_to_be_gone(floor: Floor) -> None:
 def test_strangers_see_nobodys_orders(floor: Floor) -> None:
     for path in ("orders/", "fills/", "orders/events/?after=0", "orders/events/position/"):
         assert floor.stranger.get(f"/api/v1/{path}").status_code == 401
+
+
+def test_own_orders_on_the_thousand_and_first_market() -> None:
+    points = Asset.objects.create(code="QQ", name="Points", kind="points")
+    Asset.objects.bulk_create(
+        Asset(code=f"B{number}", name="b", kind="series") for number in range(1_000)
+    )
+    Market.objects.bulk_create(
+        Market(code=f"{base.code}.QQ", name="b", base_asset=base, quote_asset=points, shard=4000)
+        for base in Asset.objects.filter(code__regex="^B[0-9]+$")
+    )
+    floor = Floor()
+    floor.trade(("sam", "sell", 10, 2))
+    assert len(floor.get("/api/v1/orders/", who="sam")["results"]) == 1

@@ -164,3 +164,17 @@ def test_every_variable_is_described() -> None:
     assert len(by_supervisor) > 5
     for name in {*read, *by_supervisor}:
         assert f"`{name}`" in described, name
+
+
+def test_containers_may_leave_every_setting_empty() -> None:
+    """Compose gives what is not set as an empty text."""
+    empty = ("EMAIL_URL", "PUBLIC_URL", "TRUSTED_PROXIES")
+    done = settings_with(OWN_SERVERS | dict.fromkeys(empty, ""), "EMAIL_BACKEND")
+    assert json.loads(done.stdout)["EMAIL_BACKEND"].endswith("filebased.EmailBackend"), done.stderr
+
+
+def test_proxies_in_front_of_caddy_must_be_named() -> None:
+    done = settings_with(OWN_SERVERS | {"TRUSTED_PROXY_COUNT": "2"}, "DEBUG")
+    assert "TRUSTED_PROXIES" in done.stderr
+    named = {"TRUSTED_PROXY_COUNT": "2", "TRUSTED_PROXIES": "10.0.0.0/8"}
+    assert settings_with(OWN_SERVERS | named, "DEBUG").returncode == 0

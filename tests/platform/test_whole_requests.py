@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from config.embedded import ROOT
 from config.supervisor.ports import free_ports
@@ -68,7 +69,38 @@ def test_without_it_the_next_request_is_lost() -> None:
 )
 def test_front_is_told_when_more_comes_than_is_read(size: int, closes: bool) -> None:
     said: list[Any] = []
-    environ = {"REQUEST_METHOD": "POST", "wsgi.input": io.BytesIO(b"x" * size)}
+    body = io.BytesIO(b"x" * size)
+    environ = {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": str(size), "wsgi.input": body}
     WholeRequests(bare)(environ, lambda *each: said.extend(each))
     assert said[0] == "401 Unauthorized"
     assert (("Connection", "close") in said[1]) is closes
+
+
+class Stalled(io.BytesIO):
+    """A body that stops coming: whoever reads beyond what is there would wait for ever."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        piece = super().read(size)
+        assert piece, "it was waited for"
+        return piece
+
+
+@pytest.mark.parametrize("declared", [{"CONTENT_LENGTH": str(MOST_READ_BYTES + 1)}, {}])
+def test_large_body_that_stops_coming_keeps_nobody(declared: dict[str, str]) -> None:
+    said: list[Any] = []
+    body = Stalled(b"x" * MOST_READ_BYTES)
+    environ = {"REQUEST_METHOD": "POST", "wsgi.input": body, **declared}
+    WholeRequests(bare)(environ, lambda *each: said.extend(each))
+    assert ("Connection", "close") in said[1]
+
+
+@pytest.mark.django_db
+def test_large_form_of_a_stranger_is_not_read(client: Client) -> None:
+    environ = {
+        "CONTENT_TYPE": "multipart/form-data; boundary=x",
+        "CONTENT_LENGTH": str(MOST_READ_BYTES + 1),
+        "wsgi.input": Stalled(b""),
+    }
+    answer = client.post("/admin/rewards/series/1/import/", **environ)  # type: ignore[arg-type]
+    assert answer.status_code == 302
+    assert answer["Location"].startswith("/admin/login/")

@@ -234,3 +234,40 @@ def test_follow_book_takes_a_new_snapshot_after_a_gap() -> None:
     book = next(client_of(answer).follow_book("X.PTS", every_s=0))
     assert asked == ["book", "changes", "book", "changes"]
     assert book.bids() == [(99, 2)]
+
+
+def test_a_payment_that_is_still_being_made_is_waited_for() -> None:
+    keys: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        keys.append(request.headers["Idempotency-Key"])
+        if len(keys) == 1:
+            raise httpx.ReadTimeout("the server waits for a lock")
+        if len(keys) < 20:
+            return httpx.Response(409, json={"code": "idempotency_key_in_use"})
+        return httpx.Response(201, json={"id": "1"})
+
+    assert client_of(answer).pay("ben", "PTS", 5) == {"id": "1"}
+    assert len(set(keys)) == 1
+
+
+def test_an_amendment_of_what_is_left_is_asked_for_once() -> None:
+    """Some of it may have traded since: asked again, it would put in so much more."""
+    asked: list[bytes] = []
+
+    def silent(request: httpx.Request) -> httpx.Response:
+        asked.append(request.content)
+        raise httpx.ReadTimeout("nothing came")
+
+    def unknown(request: httpx.Request) -> httpx.Response:
+        asked.append(request.content)
+        return httpx.Response(503, json={"code": "outcome_unknown"})
+
+    with pytest.raises(httpx.ReadTimeout):
+        client_of(silent).amend_order("X.PTS", "7", remaining_quantity=5)
+    with pytest.raises(Refused, match="outcome_unknown"):
+        client_of(unknown).amend_order("X.PTS", "7", remaining_quantity=5)
+    assert len(asked) == 2
+    with pytest.raises(httpx.ReadTimeout):
+        client_of(silent).amend_order("X.PTS", "7", price=5)
+    assert len(asked) == 2 + answers.TRIES

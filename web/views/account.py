@@ -39,7 +39,8 @@ def change_profile(request: HttpRequest) -> HttpResponse:
     form = ProfileForm(request.POST, instance=person(request))
     if not form.is_valid():
         return _account(request, status=422, profile=form)
-    form.save()
+    # What was read with it may have changed meanwhile: a person who was shut out stays out.
+    form.save(commit=False).save(update_fields=form.changed_data)
     messages.success(request, "Saved.")
     return redirect("account")
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from edge.fields import format_time
-from rewards.actions import set_closed
+from rewards.actions import SeriesTerms, create_series, set_closed
 from rewards.bulk import actions, changing, files, generating, steps
 from rewards.models import CodeImport, ImportFault, VoucherCode
 from rewards.rotation import ImportsWaiting, rotate_keys
@@ -133,3 +133,19 @@ def test_rotation_does_not_wait_for_an_import_that_was_cancelled(
     settings.CODE_KEYS = [new_key(), KEY]
     actions.cancel(bulk.pk, actor=till.clerk, reason="the key changes")
     assert list(rotate_keys()) == []
+
+
+def test_codes_of_a_file_that_waits_expire_with_their_series_that_is_extended(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "ROWS_PER_STEP", 5)
+    later = SOON + timedelta(days=1)
+    terms = SeriesTerms(code="MOON", title="A night", issuer_name="Fan shop", expires_at=SOON)
+    moon = create_series(terms, actor=None)
+    rows = "".join(f"MOON-{number:04}\n" for number in range(10))
+    imported = offer(till, f"code\n{rows}".encode(), "MOON")
+    steps.step(imported.pk)
+    run(changing.extend("MOON", later, actor=till.clerk, reason="The match was moved"))
+    assert run(imported).state == "done"
+    expiries = VoucherCode.objects.filter(series=moon).values_list("expires_at", flat=True)
+    assert list(expiries) == [later] * 10

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from edge.problems import Refusal
 from rewards.bulk import actions, changing, exporting, generating, steps
@@ -156,3 +156,28 @@ def test_control_without_the_lock_of_the_series_they_keep_the_old_one(
 ) -> None:
     monkeypatch.setattr(changing, "_look_further", lambda bulk: None)
     assert expiries_of_codes_made_beside_the_last_step(till, monkeypatch) == {SOON, LATER}
+
+
+def step_and_undo(bulk: BulkJob, start: threading.Barrier) -> str:
+    try:
+        start.wait(30)
+        with transaction.atomic():
+            steps.step(bulk.pk)
+            transaction.set_rollback(True)
+        return "stepped"
+    except OperationalError as error:
+        return type(error.__cause__).__name__
+    finally:
+        connection.close()
+
+
+def test_two_exports_that_come_short_do_not_wait_for_each_other(till: Till) -> None:
+    make(till, 2_000)
+    told = []
+    for _ in range(3):
+        pair = [exporting.export("OURS", 20_000, actor=till.clerk) for _ in range(2)]
+        start = threading.Barrier(2)
+        with ThreadPoolExecutor(2) as pool:
+            told += [each.result() for each in [pool.submit(step_and_undo, b, start) for b in pair]]
+        BulkJob.objects.filter(pk__in=[bulk.pk for bulk in pair]).update(state="done")
+    assert told == ["stepped"] * 6

@@ -14,6 +14,7 @@ from rewards.campaigns import reversing, standings
 from rewards.campaigns.models import Claim, TierStanding
 from tests.rewards.campaigns.conftest import NOW, World, make_world
 from tests.rewards.campaigns.test_rush import claimed, says, wish
+from wallet import reversals
 
 DAY = timedelta(days=1)
 GOLD = [{"code": "gold", "title": "Gold", "threshold": 100}]
@@ -148,3 +149,17 @@ def test_control_without_the_lock_before_looking_the_level_is_noted_as_lost(
     monkeypatch.setattr(standings, "_locked_standings", locked_for_the_first_claim)
     a_level_is_earned_again_as_it_falls(world, monkeypatch)
     assert TierStanding.objects.get().rank == -1
+
+
+def test_claim_whose_tier_points_finance_undid_by_itself_can_be_reversed(world: World) -> None:
+    club(every="year")
+    hundred_points(world)
+    made = world.claim(world.ann).claim
+    assert made is not None
+    [row] = made.payments
+    transfer_id = int(row["transfer_id"])
+    asked = reversals.request_reversal(transfer_id, actor=world.marla, reason="The wrong one")
+    reversals.approve(asked.pk, actor=world.mo)
+    reversing.reverse(made.pk, actor=None, reason="The order was cancelled")
+    made.refresh_from_db()
+    assert made.state == "reversed"

@@ -18,6 +18,7 @@ from sequencer.models import WaitingRoom
 from sequencer.waiting_room.actions import (
     RoomClosed,
     RoomRefused,
+    RoomStarted,
     change_room,
     close_room,
     open_room,
@@ -180,3 +181,14 @@ def test_signing_in_gives_a_ticket_of_ones_own_and_keeps_the_place(
     client.get("/waiting/drop/enter/")
     assert read_ticket(client.cookies[cookie].value) == Ticket(room.pk, boss.pk, -1.0)
     assert client.get("/waiting/none/enter/").status_code == 404
+
+
+def test_the_start_of_a_room_that_has_started_stays() -> None:
+    """Who would come before another start had a lot, and went before those who wait already."""
+    started = timezone.now() - timedelta(minutes=10)
+    open_room(new_room(opens_at=started, starts_at=started), by=None)
+    for moment in (started + timedelta(hours=1), started - timedelta(minutes=1)):
+        with pytest.raises(RoomStarted):
+            change_room("drop", by=None, reason="later", starts_at=moment)
+    change_room("drop", by=None, reason="faster", starts_at=started, passes_per_minute=900)
+    assert WaitingRoom.objects.get().passes_per_minute == 900
