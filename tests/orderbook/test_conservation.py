@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -65,6 +66,11 @@ def scrip(guard: Guard, embedded_servers: Embedded) -> Iterator[Scrip]:
         scrip.start("writer")
         command = [sys.executable, "-m", "tests.orderbook.spender"]
         spender = subprocess.Popen(command, cwd=ROOT, env=scrip.environment)
+        # It must be at work before anything is killed: its first look at the wallets has to come
+        # through, whatever comes later.
+        while not scrip.query("SELECT FROM wallet_transfer WHERE code = 4 LIMIT 1"):
+            assert spender.poll() is None
+            time.sleep(0.05)
         yield scrip
         assert spender.poll() is None, "nobody moved their money meanwhile"
         spender.kill()
