@@ -68,7 +68,7 @@ def scrip(guard: Guard, embedded_servers: Embedded) -> Iterator[Scrip]:
         spender = subprocess.Popen(command, cwd=ROOT, env=scrip.environment)
         # It must be at work before anything is killed: its first look at the wallets has to come
         # through, whatever comes later.
-        while not scrip.query("SELECT FROM wallet_transfer WHERE code = 4 LIMIT 1"):
+        while not scrip.query("SELECT 1 FROM wallet_transfer WHERE code = 4 LIMIT 1"):
             assert spender.poll() is None
             time.sleep(0.05)
         yield scrip
