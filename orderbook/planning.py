@@ -48,9 +48,7 @@ from orderbook.plans import (
     StopsPlan,
 )
 from orderbook.refusal_words import allowed_by
-from orderbook.steps import (
-    next_stop,
-)
+from orderbook.steps import next_stop
 from sequencer.commands import Answer, Command
 
 SIDES = {NamedSide.BUY: Side.BUY, NamedSide.SELL: Side.SELL}

@@ -42,7 +42,7 @@ from sequencer.routes import (
     Route,
     RouteTable,
 )
-from sequencer.sender import CommandSender, OnEnd, OutcomeUnknown
+from sequencer.sender import CommandSender, OutcomeUnknown
 from sequencer.turnstile import Turnstile
 
 logger = logging.getLogger(__name__)
@@ -239,8 +239,11 @@ class Gateway:
         deadline_us = now_us + int(self._sender.answer_timeout_s * 1_000_000)
         request_id = exchange.request_id
         if exchange.route.draft is not None:
-            command = self._command(exchange, drafts[0], request_id, now_us, deadline_us)
-            self._submit(command, drafts[0], partial(self._heard, exchange))
+            [draft] = drafts
+            assert isinstance(draft, Draft)
+            command = self._command(exchange, draft, request_id, now_us, deadline_us)
+            heard = partial(self._heard, exchange)
+            self._sender.submit(command, heard, is_repeatable=draft.is_repeatable)
             return
         exchange.missing = exchange.weight
         exchange.answers = cast("list[Answer | Refusal]", list(drafts))
@@ -248,21 +251,17 @@ class Gateway:
             if isinstance(draft, Draft):
                 item_id = f"{request_id[:-3]}{index:03x}"
                 command = self._command(exchange, draft, item_id, now_us, deadline_us)
-                self._submit(command, draft, partial(self._heard_one, exchange, index))
-
-    def _submit(self, command: Command, draft: Draft | Refusal, on_end: OnEnd) -> None:
-        assert isinstance(draft, Draft)
-        self._sender.submit(command, on_end, is_repeatable=draft.is_repeatable)
+                heard = partial(self._heard_one, exchange, index)
+                self._sender.submit(command, heard, is_repeatable=draft.is_repeatable)
 
     def _command(
         self,
         exchange: Exchange,
-        draft: Draft | Refusal,
+        draft: Draft,
         command_id: str,
         now_us: int,
         deadline_us: int,
     ) -> Command:
-        assert isinstance(draft, Draft)
         who = exchange.principal
         return Command(
             id=command_id,
